@@ -1,0 +1,1 @@
+"""playhead: real-time and daily features over playback events, from one declaration."""

@@ -1,0 +1,240 @@
+"""Settings: one frozen object, read from a TOML file and the environment.
+
+`local` runs everything under one home directory on 127.0.0.1; `cluster` takes addresses and credentials.
+A value is looked for in this order: the environment (`PLAYHEAD_KAFKA__PORT=19192`), the file named by
+`PLAYHEAD_CONFIG`, `playhead.toml` in the home directory, the default below. Secrets come from the environment only.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from playhead.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""The checkout that holds `features/`, `jobs/` and `feature_repo/`."""
+
+LOCALHOST = "127.0.0.1"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The broker. In `local` mode it is started on `port`; in `cluster` mode `bootstrap_servers` says where it is."""
+
+    port: int = 19092
+    controller_port: int = 19093
+    bootstrap_servers: str | None = None
+    partitions: int = Field(default=4, ge=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    events_topic: str = "playback-events"
+    dead_letter_topic: str = "playback-events.dlq"
+    feature_rows_topic: str = "feature-rows"
+    served_topic: str = "served-features"
+
+    @property
+    def servers(self) -> str:
+        """`host:port[,host:port…]` of the broker."""
+        return self.bootstrap_servers or f"{LOCALHOST}:{self.port}"
+
+    def client(self) -> dict[str, Any]:
+        """Settings of a confluent-kafka client (librdkafka's names)."""
+        conf: dict[str, Any] = {"bootstrap.servers": self.servers, "security.protocol": self.security_protocol}
+        if self.sasl_mechanism:
+            conf["sasl.mechanism"] = self.sasl_mechanism
+        if self.username:
+            conf["sasl.username"] = self.username
+        if self.password:
+            conf["sasl.password"] = self.password.get_secret_value()
+        if self.ca_file:
+            conf["ssl.ca.location"] = str(self.ca_file)
+        return conf
+
+    def jvm_client(self) -> dict[str, str]:
+        """The same settings under the names of the Java client, for Flink."""
+        conf = {"bootstrap.servers": self.servers, "security.protocol": self.security_protocol}
+        if self.sasl_mechanism:
+            conf["sasl.mechanism"] = self.sasl_mechanism
+        if self.username and self.password:
+            module = (
+                "org.apache.kafka.common.security.plain.PlainLoginModule"
+                if (self.sasl_mechanism or "PLAIN") == "PLAIN"
+                else "org.apache.kafka.common.security.scram.ScramLoginModule"
+            )
+            user, secret = (_jaas_quote(v) for v in (self.username, self.password.get_secret_value()))
+            conf["sasl.jaas.config"] = f"{module} required username={user} password={secret};"
+        if self.ca_file:
+            conf["ssl.truststore.type"] = "PEM"
+            conf["ssl.truststore.location"] = str(self.ca_file)
+        return conf
+
+
+class RedisSettings(_Section):
+    """The online store: any server that speaks the Redis protocol."""
+
+    host: str = LOCALHOST
+    port: int = 16379
+    username: str | None = None
+    password: SecretStr | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+
+    def client(self) -> dict[str, Any]:
+        """Keyword arguments of `redis.Redis`."""
+        conf: dict[str, Any] = {"host": self.host, "port": self.port}
+        if self.username:
+            conf["username"] = self.username
+        if self.password:
+            conf["password"] = self.password.get_secret_value()
+        if self.tls:
+            conf["ssl"] = True
+        if self.ca_file:
+            conf["ssl_ca_certs"] = str(self.ca_file)
+        return conf
+
+
+class FlinkSettings(_Section):
+    """The speed layer's cluster. `state_backend`: heap while state fits in memory, rocksdb when it does not."""
+
+    host: str = LOCALHOST
+    rest_port: int = 18081
+    rpc_port: int = 16123
+    slots: int = Field(default=2, ge=1)
+    parallelism: int = Field(default=1, ge=1)
+    state_backend: Literal["heap", "rocksdb"] = "heap"
+    checkpoint_interval: timedelta = timedelta(seconds=5)
+    task_manager_memory_mb: int = 2560
+    job_manager_memory_mb: int = 1024
+
+
+class StreamSettings(_Section):
+    """What the speed job promises about time and duplicates."""
+
+    allowed_lateness: timedelta = timedelta(seconds=1)
+    """How far behind the newest event of its partition an event may come and still count at once."""
+    clock_skew: timedelta = timedelta(minutes=5)
+    """How far ahead of the clock an event may be stamped before it is dead-lettered."""
+    dedupe_ttl: timedelta = timedelta(days=1)
+    """How long an event_id is remembered, in processing time."""
+    max_message_bytes: int = 65_536
+
+
+class SparkSettings(_Section):
+    """The batch layer's session."""
+
+    master: str = "local[2]"
+    driver_memory: str = "2g"
+    shuffle_partitions: int = 4
+
+
+class ServeSettings(_Section):
+    """The feature server and the metrics of the long-running processes."""
+
+    host: str = LOCALHOST
+    port: int = 18080
+    writer_metrics_port: int = 18091
+
+
+class Settings(BaseSettings):
+    """All settings.
+
+    >>> Settings(home=Path("/tmp/x")).lake.as_posix()
+    '/tmp/x/lake'
+    >>> Settings(home=Path("/tmp/x"), kafka=KafkaSettings(port=1)).kafka.servers
+    '127.0.0.1:1'
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="PLAYHEAD_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    mode: Literal["local", "cluster"] = "local"
+    home: Path = Path(".playhead")
+    project: Path = PROJECT
+    lake_path: Path | None = None
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    flink: FlinkSettings = FlinkSettings()
+    stream: StreamSettings = StreamSettings()
+    spark: SparkSettings = SparkSettings()
+    serve: ServeSettings = ServeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before what a file gave as arguments."""
+        return env_settings, init_settings
+
+    @property
+    def lake(self) -> Path:
+        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`."""
+        return self.lake_path or self.home / "lake"
+
+    @property
+    def jars(self) -> Path:
+        """Jars copied by `make setup`: one folder per engine (`kafka`, `flink`, `delta`)."""
+        return self.project / "jars"
+
+    @property
+    def registry(self) -> Path:
+        """Feast's SQLite registry."""
+        return self.home / "registry.db"
+
+
+def load_settings(home: Path | None = None, file: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        home: the home directory; `PLAYHEAD_HOME`, then `.playhead` in the working directory, when None.
+        file: a TOML file; `PLAYHEAD_CONFIG`, then `playhead.toml` in the home directory, when None.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown setting, or a value that is not allowed. It names the
+            places that were looked at.
+    """
+    root = (home or Path(os.environ.get("PLAYHEAD_HOME", ".playhead"))).absolute()
+    named = file or (Path(os.environ["PLAYHEAD_CONFIG"]) if "PLAYHEAD_CONFIG" in os.environ else None)
+    path = named or root / "playhead.toml"
+    values: dict[str, Any] = {}
+    if named is not None and not path.is_file():
+        raise ConfigError(f"settings file {path} does not exist", hint="see --config and PLAYHEAD_CONFIG")
+    if path.is_file():
+        try:
+            values = tomllib.loads(path.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        if "password" in values.get("kafka", {}) or "password" in values.get("redis", {}):
+            raise ConfigError(f"{path}: passwords are read from the environment only", hint="PLAYHEAD_KAFKA__PASSWORD")
+    values["home"] = root
+    environment = {k: v for k, v in os.environ.items() if k.startswith("PLAYHEAD_")}
+    try:
+        # The home given by the caller wins over PLAYHEAD_HOME, which the environment source would put first.
+        return Settings(**values).model_copy(update={"home": root})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        looked = [f"{path}" + ("" if path.is_file() else " (absent)"), *sorted(environment)]
+        raise ConfigError(f"settings: {problems}", hint=f"looked at {', '.join(looked)}") from error
+
+
+def _jaas_quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
