@@ -1,14 +1,14 @@
 """Every error that playhead raises on purpose.
 
-    PlayheadError
-    ├── ConfigError        a setting is missing or wrong
-    ├── DeclarationError   a feature, group or service is declared wrong
-    ├── UnsupportedError   an engine cannot do what the plan asks
-    ├── InputError         a file or a spine cannot be used
-    ├── UnknownName        no such group, feature, service or reason
-    ├── StackError         a part of the local stack does not start, stop or answer
-    ├── DependencyError    a tool or a jar is missing
-    └── QualityError       a quality gate refused a publish
+PlayheadError
+├── ConfigError        a setting is missing or wrong
+├── DeclarationError   a feature, group or service is declared wrong
+├── UnsupportedError   an engine cannot do what the plan asks
+├── InputError         a file or a spine cannot be used
+├── UnknownName        no such group, feature, service or reason
+├── StackError         a part of the local stack does not start, stop or answer
+├── DependencyError    a tool or a jar is missing
+└── QualityError       a quality gate refused a publish
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""How tracks and artists are doing."""
+
+from ibis import _
+
+from features.entities import artist as artist_entity
+from features.entities import ends_play, is_play, is_skip
+from features.entities import track as track_entity
+from playhead.declare import Count, FeatureGroup, Sum, days, sliding
+
+track = FeatureGroup(
+    name="track",
+    entity=track_entity,
+    features=(
+        Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),
+        Count("skips", where=is_skip, over=sliding("1h")),
+    ),
+)
+
+artist = FeatureGroup(
+    name="artist",
+    entity=artist_entity,
+    features=(Count("plays", where=is_play, over=sliding("1h", "1d")),),
+)
+
+track_daily = FeatureGroup(
+    name="track_daily",
+    entity=track_entity,
+    features=(
+        Count("plays", where=is_play, over=days(7, 30)),
+        Count("skips", where=is_skip, over=days(7, 30)),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=days(7, 30)),
+    ),
+)
+
+artist_daily = FeatureGroup(
+    name="artist_daily",
+    entity=artist_entity,
+    features=(
+        Count("plays", where=is_play, over=days(7, 30)),
+        Count("skips", where=is_skip, over=days(7, 30)),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=days(7, 30)),
+    ),
+)

@@ -1,0 +1,16 @@
+"""What features are about, and the filters that they share."""
+
+from ibis import _
+
+from playhead.declare import Entity
+
+user = Entity(name="user", key="user_id")
+track = Entity(name="track", key="track_id")
+artist = Entity(name="artist", key="artist_id")
+
+is_play = _.event_type == "PLAY"
+is_skip = _.event_type == "SKIP"
+is_early_skip = (_.event_type == "SKIP") & (_.ms_played < 5_000)
+is_complete = _.event_type == "COMPLETE"
+is_pause = _.event_type == "PAUSE"
+ends_play = _.event_type.isin(["SKIP", "COMPLETE", "STOP"])

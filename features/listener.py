@@ -1,0 +1,42 @@
+"""What a listener has done lately."""
+
+from ibis import _
+
+from features.entities import ends_play, is_complete, is_early_skip, is_pause, is_play, is_skip, user
+from playhead.declare import Count, FeatureGroup, LastK, Ratio, SessionStart, Sum, days, session, sliding
+
+listener = FeatureGroup(
+    name="listener",
+    entity=user,
+    features=(
+        Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),
+        Count("skips", where=is_skip, over=sliding("1h")),
+        Count("early_skips", where=is_early_skip, over=sliding("1h")),
+        Count("pauses", where=is_pause, over=sliding("1h")),
+        Count("completes", where=is_complete, over=sliding("1h")),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=sliding("1h")),
+        Ratio("skip_rate_1h", "skips_1h", "plays_1h"),
+        LastK("last_5_tracks", _.track_id, k=5, where=is_play),
+    ),
+)
+
+session_ = FeatureGroup(
+    name="session",
+    entity=user,
+    features=(
+        SessionStart("session_start", over=session()),
+        Count("session_plays", where=is_play, over=session()),
+        Count("session_skips", where=is_skip, over=session()),
+        Sum("session_listen_ms", _.ms_played, where=ends_play, over=session()),
+    ),
+)
+
+listener_daily = FeatureGroup(
+    name="listener_daily",
+    entity=user,
+    features=(
+        Count("plays", where=is_play, over=days(7, 30)),
+        Count("skips", where=is_skip, over=days(7, 30)),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=days(7, 30)),
+    ),
+)

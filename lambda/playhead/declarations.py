@@ -1,0 +1,77 @@
+"""The application's declarations, found in its `features` package, with their plans."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+from playhead.declare import FeatureGroup, FeatureService
+from playhead.errors import ConfigError, UnknownName
+from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan, compile_group
+
+Named = TypeVar("Named", FeatureGroup, FeatureService)
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All groups and services of an application.
+
+    >>> load_declarations().group("listener").entity.key
+    'user_id'
+    """
+
+    groups: tuple[FeatureGroup, ...]
+    services: tuple[FeatureService, ...]
+
+    def group(self, name: str) -> FeatureGroup:
+        """The group of that name; UnknownName when there is none."""
+        return _named("feature group", name, self.groups)
+
+    def service(self, name: str) -> FeatureService:
+        """The feature service of that name; UnknownName when there is none."""
+        return _named("feature service", name, self.services)
+
+    def plan(self, name: str) -> Plan:
+        """The plan of the group of that name."""
+        return _plan(self.group(name))
+
+    @property
+    def speed_plans(self) -> tuple[SlidingPlan | SessionPlan, ...]:
+        """Plans that the speed layer runs, in the order of declaration."""
+        return tuple(p for p in map(_plan, self.groups) if isinstance(p, SlidingPlan | SessionPlan))
+
+    @property
+    def daily_plans(self) -> tuple[DailyPlan, ...]:
+        """Plans that the batch layer runs by day, in the order of declaration."""
+        return tuple(p for p in map(_plan, self.groups) if isinstance(p, DailyPlan))
+
+
+@functools.cache
+def load_declarations(package: str = "features") -> Declarations:
+    """Import the application's declarations.
+
+    Args:
+        package: an importable package with `GROUPS` and `SERVICES`.
+
+    Raises:
+        ConfigError: no such package, or one without these names.
+        DeclarationError: from a declaration that is wrong.
+    """
+    try:
+        module = importlib.import_module(package)
+        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES))
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(f"declarations: {error}", hint=f"a package {package!r} with GROUPS and SERVICES") from error
+
+
+def _plan(group: FeatureGroup) -> Plan:
+    return compile_group(group)
+
+
+def _named(kind: str, name: str, known: tuple[Named, ...]) -> Named:
+    for one in known:
+        if one.name == name:
+            return one
+    raise UnknownName(kind, name, [one.name for one in known])

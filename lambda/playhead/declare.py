@@ -1,0 +1,214 @@
+"""The language of `features/`: entities, feature groups, features, services. Frozen data; imports no engine.
+
+    listener = FeatureGroup(
+        name="listener",
+        entity=user,
+        features=(
+            Count("plays", where=_.event_type == "PLAY", over=sliding("1m", "1h", "1d")),
+            Ratio("skip_rate_1h", "skips_1h", "plays_1h"),
+        ),
+    )
+
+Filters and values are ibis deferred expressions over the columns of `schemas.tables.event_ibis_schema()`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from playhead.errors import DeclarationError
+
+Expression: TypeAlias = Any
+"""An ibis deferred expression, such as `_.event_type == "PLAY"`."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """The last `length` before a moment, exact to the second: at T the events in `[T - length, T)`."""
+
+    length: timedelta
+    label: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """The listener's current session; null once `gap` has passed without an event. A gap of exactly `gap` continues."""
+
+    gap: timedelta
+
+
+@dataclass(frozen=True)
+class Days:
+    """Calendar days in UTC: the N full days before a day's end."""
+
+    count: int
+    label: str
+
+
+Window: TypeAlias = Sliding | Session | Days
+
+
+def sliding(*labels: str) -> tuple[Sliding, ...]:
+    """Sliding windows from labels of a number and one of s, m, h, d; from 1 second to 1 day.
+
+    Raises:
+        DeclarationError: a label that is not of that form or out of these bounds.
+
+    >>> [w.length.total_seconds() for w in sliding("1m", "1h")]
+    [60.0, 3600.0]
+    """
+    return tuple(Sliding(_length(label), label) for label in labels)
+
+
+def session(*, gap: timedelta = timedelta(minutes=30)) -> tuple[Session, ...]:
+    """The current session."""
+    return (Session(gap),)
+
+
+def days(*counts: int) -> tuple[Days, ...]:
+    """Windows of whole calendar days, made by the batch layer.
+
+    >>> [w.label for w in days(7, 30)]
+    ['7d', '30d']
+    """
+    return tuple(Days(count, f"{count}d") for count in counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """What a feature is about. `key` is the event column, and the join key in Feast."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many events match `where`. 0 when none does."""
+
+    name: str
+    where: Expression = field(kw_only=True)
+    over: tuple[Window, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of an integer `value` over the events that match `where`; null values add nothing. 0 when none matches."""
+
+    name: str
+    value: Expression
+    where: Expression = field(kw_only=True)
+    over: tuple[Window, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class SessionStart:
+    """Time of the first event of the current session, epoch milliseconds."""
+
+    name: str
+    over: tuple[Window, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class LastK:
+    """The last `k` values of the events that match `where`, most recent first; null before the first."""
+
+    name: str
+    value: Expression
+    k: int = field(kw_only=True)
+    where: Expression = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One feature of the group over another; null when the denominator is 0."""
+
+    name: str
+    numerator: str
+    denominator: str
+
+
+Feature: TypeAlias = Count | Sum | SessionStart | LastK | Ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureGroup:
+    """Features of one entity that change together: one row, one Redis key, one Feast view.
+
+    Raises:
+        DeclarationError: a bad or repeated name, an unknown feature in a `Ratio`, or windows of different kinds.
+    """
+
+    name: str
+    entity: Entity
+    features: tuple[Feature, ...]
+    declared_at: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        frame = sys._getframe(2)
+        object.__setattr__(self, "declared_at", f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        names = self.feature_names
+        for name in (self.name, *names):
+            if not _NAME.fullmatch(name):
+                raise self._error(f"name {name!r} is not of the form [a-z][a-z0-9_]*")
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            raise self._error(f"feature {name!r} is declared twice")
+        for feature in self.features:
+            if isinstance(feature, Ratio):
+                for part in (feature.numerator, feature.denominator):
+                    if part not in names or part == feature.name:
+                        raise self._error(f"{feature.name!r} is a ratio of {part!r}, which the group does not have")
+        if len({type(w) for w in self.windows}) > 1:
+            raise self._error("mixes sliding, session and calendar windows: declare a group for each")
+        if not self.windows:
+            raise self._error("has no windowed feature")
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Every window of every feature, repeats included."""
+        return tuple(w for f in self.features if isinstance(f, Count | Sum | SessionStart) for w in f.over)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features in order: an aggregate over labelled windows is one name each (`plays_1m`, `plays_1h`)."""
+        return [name for f in self.features for name in names_of(f)]
+
+    def _error(self, problem: str) -> DeclarationError:
+        return DeclarationError(f"group {self.name!r} at {self.declared_at}: {problem}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureService:
+    """What one model reads: whole groups, by name and version (`listener_v1`)."""
+
+    name: str
+    groups: tuple[FeatureGroup, ...]
+
+
+def names_of(feature: Feature) -> list[str]:
+    """Output names of one declared feature.
+
+    >>> names_of(Count("plays", where=True, over=sliding("1m", "1d")))
+    ['plays_1m', 'plays_1d']
+    """
+    if isinstance(feature, Count | Sum):
+        return [feature.name if isinstance(w, Session) else f"{feature.name}_{w.label}" for w in feature.over]
+    return [feature.name]
+
+
+def _length(label: str) -> timedelta:
+    match = re.fullmatch(r"([1-9][0-9]*)([smhd])", label)
+    if match is None:
+        raise DeclarationError(f"window {label!r} is not a number and one of s, m, h, d", hint='"1m", "1h", "1d"')
+    length = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if not SECOND <= length <= timedelta(days=1):
+        raise DeclarationError(f"window {label!r} is not between 1s and 1d", hint="days(7, 30) makes calendar windows")
+    return length

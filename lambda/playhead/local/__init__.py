@@ -1,0 +1,1 @@
+"""The plan on DuckDB: for tests, `eval` and small backfills."""

@@ -1,0 +1,228 @@
+"""A plan as relations: events → ticks → tiles → changelog, as ibis tables that each engine compiles.
+
+The law of the windows (DESIGN 4): a row stamped T holds exactly the events with `event_time` in `[T - W, T)`, T whole
+seconds. An event at time e is therefore in every row from `floor(e) + 1 s` on and out of it from `floor(e + W) + 1 s` on.
+A *tick* is one of these two moments: `tick_ms = e` (+value) or `e + W` (-value). All ticks of one second fall into one
+*tile*, stamped with the second's end; a running sum over the tiles of a key is the changelog.
+
+Engines differ in one step only: batch engines group by the truncated second (`tiles`), Flink uses a tumbling window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import reduce
+from typing import Literal
+
+import ibis
+import ibis.expr.types as ir
+
+from playhead.plan import Latest, Measure, SessionPlan, SlidingPlan, any_matches
+
+SEPARATOR = "\x1f"
+"""Joins the values of a last-K list on its way; the decoder refuses control characters in events."""
+
+T_MS = "event_timestamp_ms"
+BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
+"""Total order of a key's events. A stream orders by its rowtime, and ties by arrival, which is Kafka's order."""
+
+How = Literal["sum", "max"]
+_TIME_DIGITS = 10**15
+_PREFIX = 39
+
+
+def milliseconds(length: timedelta) -> int:
+    """Whole milliseconds of a duration.
+
+    >>> milliseconds(timedelta(minutes=1))
+    60000
+    """
+    return length // timedelta(milliseconds=1)
+
+
+def tile_columns(plan: SlidingPlan | SessionPlan) -> dict[str, How]:
+    """The columns of a tile, beside key and time, and how ticks of one second combine."""
+    if isinstance(plan, SlidingPlan):
+        sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
+        return sums | {latest.name: "max" for latest in plan.latest}
+    return dict.fromkeys([*_session_columns(plan), *_closed_columns(plan)], "max")
+
+
+def tiles(plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
+    """One row per (key, second): the batch engines' form of the tumbling window."""
+    keyed = ticks.mutate(second=_second_end(ticks.tick_ms))
+    columns = {c: getattr(keyed[c], how)() for c, how in tile_columns(plan).items()}
+    return keyed.group_by(plan.key, "second").agg(tick_ms=keyed.tick_ms.max(), **columns).drop("second")
+
+
+def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
+    """The whole changelog of a group from its events, for a batch engine.
+
+    Returns:
+        One row per (key, event_timestamp_ms) at which a value changes: the key, `event_timestamp_ms`, the features.
+        Every expiry is in it, also those after the last event.
+    """
+    on_time = events.filter(events[plan.key].notnull())
+    if isinstance(plan, SlidingPlan):
+        return sliding_rows(plan, tiles(plan, sliding_ticks(plan, on_time, BATCH_ORDER)), ("tick_ms",))
+    ticks = session_ticks(plan, on_time, BATCH_ORDER)
+    return session_rows(plan, tiles(plan, session_progress(plan, ticks, ("tick_ms",))))
+
+
+# --- sliding windows -----------------------------------------------------------------------------------------------
+
+
+def sliding_ticks(plan: SlidingPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in."""
+    branches = [_entries(plan, events)]
+    branches += [_expiries(plan, events, length) for length in sorted({s.length for s in plan.sums})]
+    branches += [_latest(plan, latest, events, order) for latest in plan.latest]
+    return reduce(lambda a, b: a.union(b), branches)
+
+
+def sliding_rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Running sums over the tiles: the features at every tick."""
+    window = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
+    running = {c: getattr(tile[c], how)().over(window) for c, how in tile_columns(plan).items()}
+    windows = tile.select(plan.key, "tick_ms", **running)
+    values: dict[str, ir.Value] = {s.name: windows[s.name] for s in plan.sums}
+    for latest in plan.latest:
+        values[latest.name] = windows[latest.name].substr(_PREFIX).split(SEPARATOR)
+    for ratio in plan.ratios:
+        top, bottom = windows[ratio.numerator], windows[ratio.denominator]
+        values[ratio.name] = ibis.ifelse(
+            bottom == 0, ibis.null("float64"), top.cast("float64") / bottom.cast("float64")
+        )
+    return windows.select(plan.key, **{T_MS: _second_end(windows.tick_ms)}, **{n: values[n] for n, _ in plan.schema})
+
+
+def _entries(plan: SlidingPlan, events: ir.Table) -> ir.Table:
+    on = events.filter(any_matches(events, [s.measure.where for s in plan.sums]))
+    sums = {s.name: s.measure.contribution(on) for s in plan.sums}
+    return on.select(plan.key, tick_ms=on.event_time_ms, **sums, **_no_latest(plan))
+
+
+def _expiries(plan: SlidingPlan, events: ir.Table, length: timedelta) -> ir.Table:
+    leaving = [s for s in plan.sums if s.length == length]
+    on = events.filter(any_matches(events, [s.measure.where for s in leaving]))
+    sums = {s.name: -s.measure.contribution(on) if s in leaving else _zero() for s in plan.sums}
+    return on.select(plan.key, tick_ms=on.event_time_ms + milliseconds(length), **sums, **_no_latest(plan))
+
+
+def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """A tick with the last-K list as text behind its place in the key's order, so that the newest is the maximum."""
+    value = latest.value.resolve(events)
+    on = events.filter(latest.where.resolve(events) & value.notnull())
+    value = latest.value.resolve(on)
+    window = ibis.window(group_by=plan.key, order_by=list(order))
+    values = [value, *(value.lag(i).over(window) for i in range(1, latest.k))]
+    place = [on.event_time_ms + _TIME_DIGITS, on.kafka_partition.cast("int64") + 10**6, on.kafka_offset + _TIME_DIGITS]
+    text = ibis.literal("").join([*(p.cast("string") for p in place), ibis.literal(SEPARATOR).join(values)])
+    columns = _no_latest(plan) | {latest.name: text}
+    return on.select(plan.key, tick_ms=on.event_time_ms, **{s.name: _zero() for s in plan.sums}, **columns)
+
+
+def _no_latest(plan: SlidingPlan) -> dict[str, ir.Value]:
+    return {latest.name: ibis.null("string") for latest in plan.latest}
+
+
+# --- sessions ------------------------------------------------------------------------------------------------------
+#
+# Per key, running totals over all its events, and the totals just before the event that opened the session. Both only
+# grow, so their maximum is their latest value whatever the order of arrival, and a session's count is the difference.
+
+
+def _totals(plan: SessionPlan) -> list[Measure]:
+    everything = Measure("events", ibis._.event_time_ms.notnull())
+    return [everything, *plan.measures]
+
+
+def _session_columns(plan: SessionPlan) -> list[str]:
+    names = [m.name for m in _totals(plan)]
+    return ["last_event_ms", "opened_ms", *(f"total_{n}" for n in names), *(f"before_{n}" for n in names)]
+
+
+def _closed_columns(plan: SessionPlan) -> list[str]:
+    return [f"closed_{c}" for c in _session_columns(plan)]
+
+
+def session_ticks(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """One entry an event with the running totals, one expiry at event + gap."""
+    window = ibis.window(group_by=plan.key, order_by=list(order))
+    running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
+    totals = {m.name: m.contribution(events) for m in _totals(plan)}
+    seen = events.select(
+        plan.key,
+        "event_time_ms",
+        previous_ms=events.event_time_ms.lag(1).over(window),
+        **{f"own_{n}": c for n, c in totals.items()},
+        **{f"total_{n}": c.sum().over(running) for n, c in totals.items()},
+    )
+    opens = seen.previous_ms.isnull() | (seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap))
+    nothing = ibis.null("int64")
+    entries = seen.select(
+        plan.key,
+        tick_ms=seen.event_time_ms,
+        last_event_ms=seen.event_time_ms,
+        opened_ms=ibis.ifelse(opens, seen.event_time_ms, nothing),
+        **{f"total_{n}": seen[f"total_{n}"] for n in totals},
+        **{f"before_{n}": ibis.ifelse(opens, seen[f"total_{n}"] - seen[f"own_{n}"], nothing) for n in totals},
+    )
+    expiries = events.select(
+        plan.key,
+        tick_ms=events.event_time_ms + milliseconds(plan.gap),
+        **dict.fromkeys(_session_columns(plan), nothing),
+    )
+    return entries.union(expiries)
+
+
+def session_progress(plan: SessionPlan, ticks: ir.Table, order: Sequence[str]) -> ir.Table:
+    """The running maxima at each tick, and beside them, at the tick that ends a session, that session's own."""
+    # RANGE, so that an event at exactly the gap and the expiry it shares its moment with see each other.
+    window = ibis.range_window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
+    columns = _session_columns(plan)
+    kept = [c for c in order if c != "tick_ms"]
+    is_entry = ticks.last_event_ms.notnull()
+    running = ticks.select(
+        plan.key, "tick_ms", *kept, is_entry=is_entry, **{c: ticks[c].max().over(window) for c in columns}
+    )
+    ends = (~running.is_entry) & (running.tick_ms == running.last_event_ms + milliseconds(plan.gap))
+    marked = running.filter(running.is_entry | ends)
+    ends = (~marked.is_entry) & (marked.tick_ms == marked.last_event_ms + milliseconds(plan.gap))
+    closed = {f"closed_{c}": ibis.ifelse(ends, marked[c], ibis.null("int64")) for c in columns}
+    return marked.select(plan.key, "tick_ms", *kept, *columns, **closed)
+
+
+def session_rows(plan: SessionPlan, tile: ir.Table) -> ir.Table:
+    """The live session's features at every tick; all null once the gap has passed."""
+    stamped = tile.mutate(**{T_MS: _second_end(tile.tick_ms)})
+    live = stamped[T_MS] <= stamped.last_event_ms + milliseconds(plan.gap)
+    values = _session_values(plan, stamped, "")
+    nulled = {n: ibis.ifelse(live, v, ibis.null("int64")) for n, v in values.items()}
+    return stamped.select(plan.key, T_MS, **{n: nulled[n] for n, _ in plan.schema})
+
+
+def closed_sessions(plan: SessionPlan, tile: ir.Table) -> ir.Table:
+    """One row per session that ended: key, its first and last event, number of events, and its features."""
+    ended = tile.filter(tile.closed_last_event_ms.notnull())
+    return ended.select(
+        plan.key,
+        session_start_ms=ended.closed_opened_ms,
+        session_end_ms=ended.closed_last_event_ms,
+        events=ended.closed_total_events - ended.closed_before_events,
+        **{m.name: _session_values(plan, ended, "closed_")[m.name] for m in plan.measures},
+    )
+
+
+def _session_values(plan: SessionPlan, table: ir.Table, prefix: str) -> dict[str, ir.Value]:
+    counts = {m.name: table[f"{prefix}total_{m.name}"] - table[f"{prefix}before_{m.name}"] for m in plan.measures}
+    return {plan.start: table[f"{prefix}opened_ms"], **counts}
+
+
+def _second_end(tick_ms: ir.IntegerValue) -> ir.IntegerValue:
+    return tick_ms - tick_ms % 1000 + 1000
+
+
+def _zero() -> ir.IntegerValue:
+    return ibis.literal(0, "int64")
