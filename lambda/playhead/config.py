@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from playhead.errors import ConfigError
 
@@ -172,6 +172,12 @@ class Settings(BaseSettings):
     spark: SparkSettings = SparkSettings()
     serve: ServeSettings = ServeSettings()
 
+    @field_validator("home", "project", "lake_path")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """Engines run in other working directories."""
+        return path and path.expanduser().absolute()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -211,28 +217,43 @@ def load_settings(home: Path | None = None, file: Path | None = None) -> Setting
         ConfigError: a file that cannot be read, an unknown setting, or a value that is not allowed. It names the
             places that were looked at.
     """
-    root = (home or Path(os.environ.get("PLAYHEAD_HOME", ".playhead"))).absolute()
-    named = file or (Path(os.environ["PLAYHEAD_CONFIG"]) if "PLAYHEAD_CONFIG" in os.environ else None)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("PLAYHEAD_")}
+    root = (home or Path(environment.get("PLAYHEAD_HOME", ".playhead"))).expanduser().absolute()
+    named = file or (Path(environment["PLAYHEAD_CONFIG"]) if "PLAYHEAD_CONFIG" in environment else None)
     path = named or root / "playhead.toml"
-    values: dict[str, Any] = {}
     if named is not None and not path.is_file():
         raise ConfigError(f"settings file {path} does not exist", hint="see --config and PLAYHEAD_CONFIG")
-    if path.is_file():
-        try:
-            values = tomllib.loads(path.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}") from error
-        if "password" in values.get("kafka", {}) or "password" in values.get("redis", {}):
-            raise ConfigError(f"{path}: passwords are read from the environment only", hint="PLAYHEAD_KAFKA__PASSWORD")
-    values["home"] = root
-    environment = {k: v for k, v in os.environ.items() if k.startswith("PLAYHEAD_")}
+    values = _read_file(path) if path.is_file() else {}
+    looked = f"looked at {', '.join([f'{path}' if path.is_file() else f'{path} (absent)', *sorted(environment)])}"
+    known = {f"PLAYHEAD_{name.upper()}" for name in Settings.model_fields} | {"PLAYHEAD_CONFIG"}
+    if unknown := sorted(name for name in environment if name.partition("__")[0].upper() not in known):
+        raise ConfigError(f"settings: {', '.join(unknown)}: no such setting", hint=looked)
     try:
         # The home given by the caller wins over PLAYHEAD_HOME, which the environment source would put first.
         return Settings(**values).model_copy(update={"home": root})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        looked = [f"{path}" + ("" if path.is_file() else " (absent)"), *sorted(environment)]
-        raise ConfigError(f"settings: {problems}", hint=f"looked at {', '.join(looked)}") from error
+        raise ConfigError(f"settings: {problems}", hint=looked) from error
+    except SettingsError as error:
+        raise ConfigError(f"settings: {error}", hint=looked) from error
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if "home" in values:
+        raise ConfigError(f"{path}: home is not read from a file", hint="use --home or PLAYHEAD_HOME")
+    for section in ("kafka", "redis"):
+        if isinstance(values.get(section), dict) and "password" in values[section]:
+            raise ConfigError(
+                f"{path}: {section}.password: passwords are read from the environment only",
+                hint=f"set PLAYHEAD_{section.upper()}__PASSWORD",
+            )
+    return values
 
 
 def _jaas_quote(text: str) -> str:

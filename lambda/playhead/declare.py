@@ -101,7 +101,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of an integer `value` over the events that match `where`; null values add nothing. 0 when none matches."""
+    """The sum of an integer `value` over the events that match `where`. A null adds nothing; 0 when none matches."""
 
     name: str
     value: Expression
@@ -178,7 +178,7 @@ class FeatureGroup:
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of the features in order: an aggregate over labelled windows is one name each (`plays_1m`, `plays_1h`)."""
+        """Names of the features in order; an aggregate has one for each window (`plays_1m`, `plays_1h`)."""
         return [name for f in self.features for name in names_of(f)]
 
     def _error(self, problem: str) -> DeclarationError:

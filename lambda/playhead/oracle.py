@@ -36,7 +36,7 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
         group: the declared group.
         events: events of any entities, in any order, without duplicates.
         entity: value of the group's key.
-        time_ms: a moment, epoch milliseconds: the latest row at or before it counts, so events of its own second do not.
+        time_ms: epoch milliseconds; the latest row at or before it counts, so events of its own second do not.
 
     Returns:
         Every feature of the group. Counts are 0 and ratios null without events.

@@ -1,7 +1,7 @@
 """A plan as relations: events → ticks → tiles → changelog, as ibis tables that each engine compiles.
 
-The law of the windows (DESIGN 4): a row stamped T holds exactly the events with `event_time` in `[T - W, T)`, T whole
-seconds. An event at time e is therefore in every row from `floor(e) + 1 s` on and out of it from `floor(e + W) + 1 s` on.
+The law of the windows: a row stamped T holds exactly the events with `event_time` in `[T - W, T)`, T whole seconds. An
+event at time e is therefore in every row from `floor(e) + 1 s` on, and out of it from `floor(e + W) + 1 s` on.
 A *tick* is one of these two moments: `tick_ms = e` (+value) or `e + W` (-value). All ticks of one second fall into one
 *tile*, stamped with the second's end; a running sum over the tiles of a key is the changelog.
 
@@ -29,7 +29,8 @@ BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
 
 How = Literal["sum", "max"]
 _TIME_DIGITS = 10**15
-_PREFIX = 39
+_PARTITION_DIGITS = 10**6
+_PREFIX = 16 + 7 + 16
 
 
 def milliseconds(length: timedelta) -> int:
@@ -112,15 +113,15 @@ def _expiries(plan: SlidingPlan, events: ir.Table, length: timedelta) -> ir.Tabl
 
 def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
     """A tick with the last-K list as text behind its place in the key's order, so that the newest is the maximum."""
-    value = latest.value.resolve(events)
-    on = events.filter(latest.where.resolve(events) & value.notnull())
-    value = latest.value.resolve(on)
-    window = ibis.window(group_by=plan.key, order_by=list(order))
-    values = [value, *(value.lag(i).over(window) for i in range(1, latest.k))]
-    place = [on.event_time_ms + _TIME_DIGITS, on.kafka_partition.cast("int64") + 10**6, on.kafka_offset + _TIME_DIGITS]
-    text = ibis.literal("").join([*(p.cast("string") for p in place), ibis.literal(SEPARATOR).join(values)])
+    on = events.filter(latest.where.resolve(events) & latest.value.resolve(events).notnull())
+    window = ibis.window(group_by=plan.key, order_by=list(order), preceding=latest.k - 1, following=0)
+    # A frame runs from old to new. Engines agree on how to reverse a text, not on how to reverse a list.
+    collected = on.mutate(collected=latest.value.resolve(on).reverse().collect().over(window))
+    time_ms, partition, offset = (collected[c].cast("int64") for c in BATCH_ORDER)
+    place = [time_ms + _TIME_DIGITS, partition + _PARTITION_DIGITS, offset + _TIME_DIGITS]
+    text = ibis.literal("").join([*(p.cast("string") for p in place), collected.collected.join(SEPARATOR).reverse()])
     columns = _no_latest(plan) | {latest.name: text}
-    return on.select(plan.key, tick_ms=on.event_time_ms, **{s.name: _zero() for s in plan.sums}, **columns)
+    return collected.select(plan.key, tick_ms=time_ms, **{s.name: _zero() for s in plan.sums}, **columns)
 
 
 def _no_latest(plan: SlidingPlan) -> dict[str, ir.Value]:
@@ -149,25 +150,36 @@ def _closed_columns(plan: SessionPlan) -> list[str]:
 
 def session_ticks(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
     """One entry an event with the running totals, one expiry at event + gap."""
-    window = ibis.window(group_by=plan.key, order_by=list(order))
-    running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
+    pair = ibis.window(group_by=plan.key, order_by=list(order), preceding=1, following=0)
     totals = {m.name: m.contribution(events) for m in _totals(plan)}
     seen = events.select(
         plan.key,
         "event_time_ms",
-        previous_ms=events.event_time_ms.lag(1).over(window),
+        *(c for c in order if c != "event_time_ms"),
+        # Not LAG: Flink's takes all events of one moment at once, and then sees the moment itself as the previous one.
+        previous_ms=events.event_time_ms.sum().over(pair) - events.event_time_ms,
         **{f"own_{n}": c for n, c in totals.items()},
-        **{f"total_{n}": c.sum().over(running) for n, c in totals.items()},
     )
-    opens = seen.previous_ms.isnull() | (seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap))
-    nothing = ibis.null("int64")
-    entries = seen.select(
+    # Without a previous event the sum is the event itself, and the gap reaches back to 1970.
+    opens = seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap)
+    running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
+    counted = seen.select(
         plan.key,
-        tick_ms=seen.event_time_ms,
-        last_event_ms=seen.event_time_ms,
-        opened_ms=ibis.ifelse(opens, seen.event_time_ms, nothing),
-        **{f"total_{n}": seen[f"total_{n}"] for n in totals},
-        **{f"before_{n}": ibis.ifelse(opens, seen[f"total_{n}"] - seen[f"own_{n}"], nothing) for n in totals},
+        "event_time_ms",
+        opened_ms=ibis.ifelse(opens, seen.event_time_ms, ibis.null("int64")),
+        last_opened_ms=ibis.ifelse(opens, seen.event_time_ms, ibis.null("int64")).max().over(running),
+        **{f"own_{n}": seen[f"own_{n}"] for n in totals},
+        **{f"total_{n}": seen[f"own_{n}"].sum().over(running) for n in totals},
+    )
+    nothing = ibis.null("int64")
+    before = {n: counted[f"total_{n}"] - counted[f"own_{n}"] for n in totals}
+    entries = counted.select(
+        plan.key,
+        tick_ms=counted.event_time_ms,
+        last_event_ms=counted.event_time_ms,
+        opened_ms=counted.last_opened_ms,
+        **{f"total_{n}": counted[f"total_{n}"] for n in totals},
+        **{f"before_{n}": ibis.ifelse(counted.opened_ms.notnull(), b, nothing) for n, b in before.items()},
     )
     expiries = events.select(
         plan.key,

@@ -1,0 +1,1 @@
+"""The speed layer: one Flink job from playback events to feature rows."""

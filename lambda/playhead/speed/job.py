@@ -1,0 +1,79 @@
+"""The one job: events in; dead letters, master data, sessions and feature rows out."""
+
+from __future__ import annotations
+
+import structlog
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment
+
+from playhead.config import Settings
+from playhead.declarations import Declarations
+from playhead.plan import SessionPlan
+from playhead.speed import sinks, sql
+from playhead.speed.changelog import EVENTS, ROWTIME, add_group
+from playhead.speed.source import decoded_rows
+from schemas.tables import event_columns, lake_columns
+
+log = structlog.get_logger()
+
+JOB_NAME = "playhead"
+_VALID = "valid_events"
+
+_TABLE_SETTINGS = {
+    "pipeline.name": JOB_NAME,
+    "table.local-time-zone": "UTC",
+    # An absent event_id must not be refused by a sink: decoding has already decided what is valid.
+    "table.exec.legacy-cast-behaviour": "disabled",
+    # The freshest value is at most a second and a half old: Python gets small batches, often.
+    "python.fn-execution.bundle.size": "5000",
+    "python.fn-execution.bundle.time": "150",
+    "python.fn-execution.arrow.batch.size": "5000",
+}
+
+
+def submit(settings: Settings, declarations: Declarations) -> str:
+    """Build the job and hand it to the cluster of the Flink configuration in use.
+
+    Returns:
+        The job's id.
+    """
+    environment = StreamExecutionEnvironment.get_execution_environment()
+    environment.get_config().enable_object_reuse()
+    tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
+    for key, value in _TABLE_SETTINGS.items():
+        tables.get_config().set(key, value)
+    inserts = tables.create_statement_set()
+    for insert in _inserts(tables, settings, declarations):
+        inserts.add_insert_sql(insert)
+    inserts.attach_as_datastream()
+    client = environment.execute_async(JOB_NAME)
+    job_id = str(client.get_job_id())
+    log.info("job submitted", job_id=job_id, groups=[p.name for p in declarations.speed_plans])
+    return job_id
+
+
+def _inserts(tables: StreamTableEnvironment, settings: Settings, declarations: Declarations) -> list[str]:
+    tables.create_temporary_view("decoded_rows", decoded_rows(tables, settings))
+    _add_event_views(tables)
+    inserts = [sinks.dead_letters(tables, settings), sinks.lake_events(tables, settings, _VALID)]
+    for plan in declarations.speed_plans:
+        group = add_group(tables, plan)
+        inserts.append(sinks.feature_rows(tables, settings, plan, group.rows))
+        inserts.append(sinks.archive(tables, settings, plan, group.rows))
+        if isinstance(plan, SessionPlan) and group.closed is not None:
+            inserts.append(sinks.closed_sessions(tables, settings, plan, group.closed))
+    return inserts
+
+
+def _add_event_views(tables: StreamTableEnvironment) -> None:
+    """All valid events with their `late` mark, and those of them that windows may count.
+
+    An event behind the watermark is refused here, before its ticks are made: its entry would come too late for its
+    window, but its expiry would not, and would take away what was never added.
+    """
+    columns = ", ".join(map(sql.name, [*event_columns(), "kafka_partition", "kafka_offset", ROWTIME]))
+    late = "COALESCE(`rowtime` <= CURRENT_WATERMARK(`rowtime`), FALSE)"
+    valid = f"SELECT {columns}, {late} AS `late` FROM `decoded_rows` WHERE `reason` IS NULL"
+    tables.create_temporary_view(_VALID, tables.sql_query(valid))
+    names = ", ".join(map(sql.name, [*lake_columns(), ROWTIME]))
+    tables.create_temporary_view(EVENTS, tables.sql_query(f"SELECT {names} FROM {_VALID} WHERE NOT `late`"))

@@ -1,0 +1,119 @@
+"""From Kafka records to decoded, de-duplicated rows with an event-time watermark."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
+from pyflink.table.udf import udf
+
+from playhead.config import Settings
+from playhead.relations import milliseconds
+from playhead.speed import sql
+from playhead.speed.decode import PASSED, decode_batch, decoded_columns
+
+CLOCK_HEADER = "playhead-clock"
+HEARTBEAT_HEADER = "playhead-heartbeat"
+GROUP_ID = "playhead-speed"
+"""Kafka consumer group whose committed offsets show how far a checkpoint has come."""
+
+
+def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
+    """Good and bad rows, each record decoded once and each event kept once.
+
+    Ends in a barrier (a table to a stream and back): without it the optimiser would run the decoder once for each of
+    the branches that follow. Time is declared anew behind it, from the event; the watermark goes through.
+    """
+    tables.execute_sql(_source_ddl(settings))
+    records = tables.sql_query(
+        f"SELECT {', '.join(map(sql.name, PASSED))} FROM kafka_events "
+        f"WHERE `headers`[{sql.text(HEARTBEAT_HEADER)}] IS NULL"
+    )
+    tables.create_temporary_view("decoded", records.map(_decoder(settings.stream.max_message_bytes)))
+    names = ", ".join(map(sql.name, decoded_columns()))
+    # First arrival wins. The row itself is not kept in state, only its key.
+    first = (
+        f"SELECT {names} FROM (SELECT *, ROW_NUMBER() OVER ("
+        "PARTITION BY `event_id`, `bad_partition`, `bad_offset` ORDER BY `arrival`) AS `copy` "
+        "FROM (SELECT *, PROCTIME() AS `arrival` FROM `decoded`)) WHERE `copy` = 1"
+    )
+    with_ttl = _TimeToLive(tables, settings.stream.dedupe_ttl)
+    return with_ttl.barrier(first, decoded_columns(), "event_time_ms")
+
+
+def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], time_column: str) -> Table:
+    """The query behind a stream, with `rowtime` from an epoch-millisecond column and the watermark that comes with it.
+
+    Rows may lie ahead of the watermark: the operators behind hold them until it comes.
+    """
+    # A small literal is an INT to Flink, whatever the plan says, and the stream's schema is not checked against it.
+    casts = ", ".join(f"CAST({sql.name(c)} AS {kind}) AS {sql.name(c)}" for c, kind in types.items())
+    table = tables.sql_query(f"SELECT {casts} FROM ({query})")
+    schema = Schema.new_builder()
+    for column, kind in types.items():
+        schema.column(column, kind)
+    schema.column_by_expression("rowtime", f"TO_TIMESTAMP_LTZ(COALESCE({sql.name(time_column)}, 0), 3)")
+    schema.watermark("rowtime", "SOURCE_WATERMARK()")
+    return tables.from_data_stream(tables.to_data_stream(table), schema.build())
+
+
+class _TimeToLive:
+    """State upstream of one barrier expires; what comes behind it keeps its state.
+
+    Flink reads `table.exec.state.ttl` when it translates, and a barrier translates all that is upstream of it.
+    """
+
+    def __init__(self, tables: StreamTableEnvironment, ttl: timedelta) -> None:
+        self._tables, self._ttl = tables, ttl
+
+    def barrier(self, query: str, types: dict[str, str], time_column: str) -> Table:
+        config = self._tables.get_config()
+        config.set("table.exec.state.ttl", f"{milliseconds(self._ttl)} ms")
+        try:
+            return barrier(self._tables, query, types, time_column)
+        finally:
+            config.set("table.exec.state.ttl", "0 ms")
+
+
+def _source_ddl(settings: Settings) -> str:
+    stream, kafka = settings.stream, settings.kafka
+    skew = milliseconds(stream.clock_skew)
+    clock = f"CAST(DECODE(`headers`[{sql.text(CLOCK_HEADER)}], 'UTF-8') AS BIGINT)"
+    options = {
+        "connector": "kafka",
+        "topic": kafka.events_topic,
+        "format": "raw",
+        "scan.startup.mode": "earliest-offset",
+        "properties.group.id": GROUP_ID,
+        "properties.isolation.level": "read_committed",
+    } | {f"properties.{k}": v for k, v in kafka.jvm_client().items()}
+    # One client with a clock years ahead must not make everybody else late: its time is null, which Flink ignores.
+    return f"""
+        CREATE TEMPORARY TABLE kafka_events (
+            `payload` BYTES,
+            `record_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',
+            `kafka_partition` INT METADATA FROM 'partition',
+            `kafka_offset` BIGINT METADATA FROM 'offset',
+            `headers` MAP<STRING, BYTES> METADATA FROM 'headers',
+            `latest_ms` AS COALESCE({clock}, UNIX_TIMESTAMP() * 1000) + {skew},
+            WATERMARK FOR `record_time` AS CASE
+                WHEN `record_time` > TO_TIMESTAMP_LTZ(COALESCE({clock}, UNIX_TIMESTAMP() * 1000) + {skew}, 3)
+                THEN CAST(NULL AS TIMESTAMP_LTZ(3))
+                ELSE `record_time` - {sql.interval(stream.allowed_lateness)} END
+        ) WITH ({sql.options(options)})"""
+
+
+def _decoder(max_bytes: int) -> Any:
+    types = {
+        "STRING": DataTypes.STRING(),
+        "BIGINT": DataTypes.BIGINT(),
+        "INT": DataTypes.INT(),
+        "BYTES": DataTypes.BYTES(),
+    }
+    row = DataTypes.ROW([DataTypes.FIELD(n, types[kind]) for n, kind in decoded_columns().items()])
+
+    def decode(records: Any) -> Any:
+        return decode_batch(records, max_bytes)
+
+    return udf(decode, result_type=row, func_type="pandas")
