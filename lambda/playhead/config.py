@@ -7,6 +7,7 @@ A value is looked for in this order: the environment (`PLAYHEAD_KAFKA__PORT=1919
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from datetime import timedelta
@@ -190,6 +191,19 @@ class Settings(BaseSettings):
         """The environment goes before what a file gave as arguments."""
         return env_settings, init_settings
 
+    def environment(self) -> dict[str, str]:
+        """These settings as PLAYHEAD_* variables, secrets included, for a process that is to have the same.
+
+        >>> Settings(home=Path("/x"), kafka=KafkaSettings(password=SecretStr("s"))).environment()["PLAYHEAD_HOME"]
+        '/x'
+        """
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            f"PLAYHEAD_{name.upper()}": _as_json(value) if isinstance(value, BaseModel) else str(value)
+            for name, value in sections.items()
+            if value is not None
+        }
+
     @property
     def lake(self) -> Path:
         """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`."""
@@ -254,6 +268,16 @@ def _read_file(path: Path) -> dict[str, Any]:
                 hint=f"set PLAYHEAD_{section.upper()}__PASSWORD",
             )
     return values
+
+
+def _as_json(section: BaseModel) -> str:
+    values = section.model_dump(mode="json", exclude_none=True)
+    secrets = {
+        name: secret.get_secret_value()
+        for name in type(section).model_fields
+        if isinstance(secret := getattr(section, name), SecretStr)
+    }
+    return json.dumps(values | secrets)
 
 
 def _jaas_quote(text: str) -> str:

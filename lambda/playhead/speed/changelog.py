@@ -29,8 +29,9 @@ class GroupTables:
 
 def add_group(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan) -> GroupTables:
     """Register the group's views in the environment; nothing runs before a sink asks for them."""
-    build = {SlidingPlan: _sliding, SessionPlan: _session}[type(plan)]
-    return build(tables, plan)
+    if isinstance(plan, SlidingPlan):
+        return _sliding(tables, plan)
+    return _session(tables, plan)
 
 
 def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:

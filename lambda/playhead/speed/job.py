@@ -11,12 +11,12 @@ from playhead.declarations import Declarations
 from playhead.plan import SessionPlan
 from playhead.speed import sinks, sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
+from playhead.speed.cluster import JOB_NAME
 from playhead.speed.source import decoded_rows
 from schemas.tables import event_columns, lake_columns
 
 log = structlog.get_logger()
 
-JOB_NAME = "playhead"
 _VALID = "valid_events"
 
 _TABLE_SETTINGS = {

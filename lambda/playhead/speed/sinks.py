@@ -76,8 +76,8 @@ def feature_rows(tables: StreamTableEnvironment, settings: Settings, plan: Slidi
     key, group = sql.name(plan.key), sql.text(plan.name)
     values = ", ".join(sql.name(n) for n, _ in plan.schema)
     return (
-        f"INSERT INTO {sql.name(sink)} SELECT CONCAT({group}, '|', {key}), {group}, {sql.text(plan.fingerprint)}, {key}, "
-        f"{sql.name(T_MS)}, ROW({values}) FROM {sql.name(view)}"
+        f"INSERT INTO {sql.name(sink)} SELECT CONCAT({group}, '|', {key}), {group}, "
+        f"{sql.text(plan.fingerprint)}, {key}, {sql.name(T_MS)}, ROW({values}) FROM {sql.name(view)}"
     )
 
 
@@ -100,7 +100,8 @@ def closed_sessions(tables: StreamTableEnvironment, settings: Settings, plan: Se
     types = {plan.key: "STRING", **counts, **{m.name: "BIGINT" for m in plan.measures}}
     _create(tables, "closed_session_sink", types | {"dt": "STRING"}, _lake(settings, "sessions"), "dt")
     names = ", ".join(map(sql.name, types))
-    return f"INSERT INTO closed_session_sink SELECT {names}, {_format('session_end_ms', 'yyyy-MM-dd')} FROM {sql.name(view)}"
+    ended = _format("session_end_ms", "yyyy-MM-dd")
+    return f"INSERT INTO closed_session_sink SELECT {names}, {ended} FROM {sql.name(view)}"
 
 
 def _create(
@@ -113,7 +114,7 @@ def _create(
 
 
 def _kafka(settings: Settings, topic: str) -> dict[str, str]:
-    # At least once: a transaction would hide rows until the next checkpoint, and rows are absolute, so a repeat is harmless.
+    # At least once: a transaction would hide rows until the next checkpoint. Rows are absolute: a repeat is harmless.
     return {
         "connector": "kafka",
         "topic": topic,

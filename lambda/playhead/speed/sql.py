@@ -70,7 +70,7 @@ def flink_type(kind: dt.DataType) -> str:
     return _TYPES[type(kind)]
 
 
-class _Compiler(FlinkCompiler):
+class _Compiler(FlinkCompiler):  # type: ignore[misc]
     """ibis' compiler, where it and Flink's SQL differ."""
 
     # The class marks these as undefined once more for each subclass, over what the subclass defines.
@@ -78,7 +78,7 @@ class _Compiler(FlinkCompiler):
 
     @staticmethod
     def _minimize_spec(_op: Any, spec: Any) -> Any:
-        # ibis drops ROWS UNBOUNDED PRECEDING for Flink, whose default is RANGE: another result for events of one moment.
+        # ibis drops ROWS UNBOUNDED PRECEDING for Flink, whose default is RANGE: other results for events of one moment.
         return spec
 
     def visit_ArrayCollect(self, _op: Any, *, arg: Any, **_: Any) -> Any:  # noqa: N802

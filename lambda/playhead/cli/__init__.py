@@ -1,0 +1,46 @@
+"""The command line: one module per group of users, each of which registers its commands here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from playhead.cli import ingest, stack, stream, training
+from playhead.errors import PlayheadError
+
+GROUPS = (stack, ingest, stream, training)
+"""Modules with a function `register(app)`; commands import what is heavy when they run."""
+
+app = typer.Typer(
+    name="playhead",
+    help="Real-time and daily features from playback events: one declaration, three engines, equal to the last digit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for group in GROUPS:
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line. Exit code 1: an error that playhead explains; 2: a wrong use of the command."""
+    _log_to_stderr()
+    try:
+        app()
+    except PlayheadError as error:
+        _explain(error)
+        sys.exit(1)
+
+
+def _explain(error: PlayheadError) -> None:
+    typer.secho(f"{type(error).__name__}: {error.message}", fg=typer.colors.RED, err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)
+
+
+def _log_to_stderr() -> None:
+    """Standard output belongs to the command's result."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))

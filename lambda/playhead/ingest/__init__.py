@@ -1,0 +1,1 @@
+"""Input: event files and generated listeners → records on the events topic."""
