@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import httpx
 import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from playhead.config import Settings
 from playhead.errors import StackError
@@ -23,9 +24,13 @@ from playhead.stack.flink import flink_command, rest_url
 log = structlog.get_logger()
 
 JOB_NAME = "playhead"
+GROUP_ID = "playhead-speed"
+"""Kafka consumer group whose committed offsets show how far a checkpoint has come."""
+
 ENTRY_POINT = Path("jobs/stream/playback.py")
 _ALIVE = {"CREATED", "RUNNING", "RESTARTING", "INITIALIZING", "FAILING", "RECONCILING"}
 _POLL_SECONDS = 0.2
+_KAFKA_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +144,8 @@ def wait_until_read(
     timeout: timedelta = timedelta(minutes=5),
     progress: Callable[[JobStatus], None] = lambda _status: None,
 ) -> JobStatus:
-    """Wait until every row up to an event time is out, and a later checkpoint has made it visible in the lake.
+    """Wait until all that the events topic holds now is read, every row up to an event time is out, and a checkpoint
+    has made it visible in the lake.
 
     Args:
         settings: whose cluster.
@@ -152,6 +158,7 @@ def wait_until_read(
         StackError: the job is gone, or the time is up; it says how far the job came.
     """
     reached_at: list[int] = []
+    ends = [end for _, end in _offsets(settings)]
 
     def visible() -> JobStatus | None:
         status = find(settings)
@@ -159,6 +166,8 @@ def wait_until_read(
             raise StackError("the speed job is not running", hint="`playhead stream start`")
         progress(status)
         if status.watermark_ms is None or status.watermark_ms < event_time_ms // 1000 * 1000 + 1000:
+            return None
+        if any(covered < end for (covered, _), end in zip(_offsets(settings), ends, strict=True)):
             return None
         if not reached_at:
             reached_at.append(round(time.time() * 1000))
@@ -175,6 +184,22 @@ def _watermark(settings: Settings, job_id: str) -> int | None:
         found = _call(settings, "GET", f"jobs/{job_id}/vertices/{vertex['id']}/watermarks")
         values += [int(each["value"]) for each in cast("list[dict[str, Any]]", found)]
     return min(values) if values and min(values) > 0 else None
+
+
+def _offsets(settings: Settings) -> list[tuple[int, int]]:
+    """For each partition of the events topic: the offset that the job's last checkpoint covers, and the topic's end."""
+    conf = {**settings.kafka.client(), "group.id": GROUP_ID, "enable.auto.commit": False}
+    topic = settings.kafka.events_topic
+    consumer = Consumer(conf)
+    try:
+        known = consumer.list_topics(topic, timeout=_KAFKA_SECONDS).topics[topic].partitions
+        committed = consumer.committed([TopicPartition(topic, p) for p in sorted(known)], timeout=_KAFKA_SECONDS)
+        ends = [consumer.get_watermark_offsets(each, timeout=_KAFKA_SECONDS)[1] for each in committed]
+        return [(max(0, each.offset), end) for each, end in zip(committed, ends, strict=True)]
+    except KafkaException as error:
+        raise StackError(f"Kafka at {settings.kafka.servers}: {error}", hint="is it up? `playhead status`") from error
+    finally:
+        consumer.close()
 
 
 def _call(settings: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PASSED = {"payload": "BYTES", "kafka_partition": "INT", "kafka_offset": "BIGINT", "latest_ms": "BIGINT"}
 """What goes in, by name and SQL type: the record, where it was, and the latest event time that is believed."""
 
+KEPT_BYTES = 15_000_000
+"""What a dead letter keeps of a larger message: compressed, it may have passed the broker at any size."""
+
 _SQL = {"string": "STRING", "int64": "BIGINT"}
 
 
@@ -49,7 +52,7 @@ def decode_batch(records: pd.DataFrame, max_bytes: int) -> pd.DataFrame:
     for payload, partition, offset, latest_ms in records.itertuples(index=False, name=None):
         result = decode(payload or b"", latest_ms=latest_ms, max_bytes=max_bytes)
         if isinstance(result, str):
-            rows.append((*nothing, partition, offset, result, payload or b"", partition, offset))
+            rows.append((*nothing, partition, offset, result, (payload or b"")[:KEPT_BYTES], partition, offset))
         else:
             rows.append((*result, partition, offset, None, None, None, None))
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)

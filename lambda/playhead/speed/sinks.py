@@ -8,6 +8,7 @@ from playhead.config import Settings
 from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
 from playhead.speed import sql
+from playhead.speed.decode import KEPT_BYTES
 from schemas.tables import lake_columns
 
 _LAKE_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
@@ -33,6 +34,10 @@ def dead_letters(tables: StreamTableEnvironment, settings: Settings) -> str:
         "key.fields": "reason;topic;partition;offset",
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
+        # What is too large is a dead letter too: the client's own limit of 1 MiB would stop the job.
+        "properties.max.request.size": str(2 * KEPT_BYTES),
+        # As events come: what they fitted into, their dead letters fit into.
+        "properties.compression.type": "gzip",
     }
     _create(tables, "dead_letter_sink", types, options)
     return (

@@ -11,12 +11,11 @@ from pyflink.table.udf import udf
 from playhead.config import Settings
 from playhead.relations import milliseconds
 from playhead.speed import sql
+from playhead.speed.cluster import GROUP_ID
 from playhead.speed.decode import PASSED, decode_batch, decoded_columns
 
 CLOCK_HEADER = "playhead-clock"
 HEARTBEAT_HEADER = "playhead-heartbeat"
-GROUP_ID = "playhead-speed"
-"""Kafka consumer group whose committed offsets show how far a checkpoint has come."""
 
 
 def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
@@ -79,7 +78,8 @@ class _TimeToLive:
 def _source_ddl(settings: Settings) -> str:
     stream, kafka = settings.stream, settings.kafka
     skew = milliseconds(stream.clock_skew)
-    clock = f"CAST(DECODE(`headers`[{sql.text(CLOCK_HEADER)}], 'UTF-8') AS BIGINT)"
+    # What is no number is no clock: any client can send any header.
+    clock = f"TRY_CAST(DECODE(`headers`[{sql.text(CLOCK_HEADER)}], 'UTF-8') AS BIGINT)"
     options = {
         "connector": "kafka",
         "topic": kafka.events_topic,

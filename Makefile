@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help setup demo test check bench proto lock clean
+
+PYTHON := .venv/bin/python
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+FAST := -m "not stack and not spark and not e2e"
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## install what is missing: uv, Java 17, Maven, .venv, jars
+	@scripts/setup
+
+demo: setup ## run the whole path on generated input (ARGS="--json …")
+	.venv/bin/playhead demo $(ARGS)
+
+test: setup ## run every test (ARGS="-k …")
+	$(PYTHON) -m pytest $(ARGS)
+
+check: setup ## lint, types and the fast tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PYTHON) -m pytest $(FAST) $(ARGS)
+
+bench: setup ## measure (SUITE=stream, or all); ends with one line of JSON
+	@$(PYTHON) -m benchmarks $(SUITE)
+
+proto: setup ## generate schemas/*_pb2 from the .proto files
+	$(PYTHON) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. schemas/*.proto
+
+lock: setup ## resolve requirements.in into requirements.lock
+	$(UV) pip compile --quiet --python-version 3.11 --override overrides.txt --no-emit-index-url --no-header \
+	  -o requirements.lock requirements.in
+
+clean: ## remove caches and build outputs; .venv, jars and homes stay
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+"""Where benchmarks run: a stack of their own, in a temporary home, on free ports, gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playhead import stack
+from playhead.config import LOCALHOST, Settings, load_settings
+from playhead.stack.kafka import create_topics
+
+Say = Callable[[str], None]
+"""Tells the reader what happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """A running stack.
+
+    Attributes:
+        settings: whose.
+        task_manager_pid: the process whose CPU time, with its Python workers', is a job's cost.
+        say: progress, for a person to read.
+    """
+
+    settings: Settings
+    task_manager_pid: int
+    say: Say
+
+    def apart(self, name: str) -> Settings:
+        """Settings for one measurement: the same stack, topics and a lake of its own. The topics are created."""
+        kafka = self.settings.kafka
+        topics = {field: f"{name}.{getattr(kafka, field)}" for field in type(kafka).model_fields if "_topic" in field}
+        own = self.settings.model_copy(
+            update={"kafka": kafka.model_copy(update=topics), "lake_path": self.settings.home / "lakes" / name}
+        )
+        create_topics(own.kafka)
+        return own
+
+
+@contextlib.contextmanager
+def open_ground(say: Say) -> Iterator[Ground]:
+    """Start a stack; stop it and delete its home at the end, also after an error or Ctrl-C."""
+    with tempfile.TemporaryDirectory(prefix="playhead-bench-", ignore_cleanup_errors=True) as folder:
+        settings = _on_free_ports(load_settings(Path(folder)))
+        say(f"starting the stack in {folder}")
+        try:
+            parts = stack.start(settings)
+            pid = next(part.pid for part in parts if part.name == "taskmanager")
+            yield Ground(settings=settings, task_manager_pid=pid or 0, say=say)
+        finally:
+            say("stopping the stack")
+            stack.stop(settings)
+
+
+def _on_free_ports(settings: Settings) -> Settings:
+    ports = iter(_free_ports(7))
+    return settings.model_copy(
+        update={
+            section: getattr(settings, section).model_copy(update={name: next(ports) for name in names})
+            for section, names in {
+                "kafka": ("port", "controller_port"),
+                "redis": ("port",),
+                "flink": ("rest_port", "rpc_port"),
+                "serve": ("port", "writer_metrics_port"),
+            }.items()
+        }
+    )
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on at the moment."""
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind((LOCALHOST, 0))
+        return [int(each.getsockname()[1]) for each in sockets]

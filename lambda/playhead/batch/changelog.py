@@ -1,0 +1,23 @@
+"""A group's changelog from a frame of events, on Spark."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+
+from playhead import relations
+from playhead.batch.sql import run
+from playhead.plan import SessionPlan, SlidingPlan, lake_table
+
+
+def changelog(spark: SparkSession, plan: SlidingPlan | SessionPlan, events: DataFrame) -> DataFrame:
+    """The changelog of `relations.changelog`, unsorted.
+
+    Args:
+        spark: the session.
+        plan: the group's plan.
+        events: the master data's columns (`schemas.tables.lake_columns`), one row per event.
+
+    Returns:
+        One row per (key, event_timestamp_ms), in the types of the plan.
+    """
+    return run(spark, relations.changelog(plan, lake_table("events")), events=events)

@@ -1,0 +1,265 @@
+"""A batch day, from events to published views.
+
+    events ── gate ──▶ partials ──▶ views ── gate ──▶ lake/views ──▶ online store ──▶ mark
+
+Nothing of a day is written before its events pass, and nothing of it is published before its views pass; the last good
+day then stays. Running a day again gives the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import structlog
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from playhead.batch.charts import CATALOG, LENGTHS, charts, listening
+from playhead.batch.events import read_events, span
+from playhead.batch.partials import PartialTable, partials_path, pending, write_partials
+from playhead.batch.publish import TOP_TRACKS, mark_published, publish_lists, publish_view, published
+from playhead.batch.session import spark_session
+from playhead.batch.sql import run
+from playhead.batch.tables import END_MS, read_days, replace_days, stamped
+from playhead.batch.views import BatchDays, days_table, lengths_of, view_rows
+from playhead.checks import quality, results
+from playhead.config import Settings
+from playhead.declarations import load_declarations
+from playhead.errors import InputError, QualityError
+from playhead.plan import DailyPlan
+from playhead.serving.online import Written, open_online_store
+
+log = structlog.get_logger()
+
+RESULT = "batch"
+Progress = Callable[[str], None]
+SuiteOf = Callable[[Sequence[date]], quality.Suite]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DailyRun:
+    """What a run has published.
+
+    Attributes:
+        days: the days, in order.
+        events: events of all days whose partials were computed.
+        computed: days whose partials were computed, those before the first published day included.
+        views: view to number of rows.
+        online: group, or list, to rows written and ignored.
+        seconds: how long it took.
+    """
+
+    days: tuple[date, ...]
+    events: int
+    computed: int
+    views: Mapping[str, int]
+    online: Mapping[str, Written]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "days": [day.isoformat() for day in self.days],
+            "published": self.days[-1].isoformat(),
+            "events": self.events,
+            "days_computed": self.computed,
+            "views": dict(self.views),
+            "online": {name: {"written": w.written, "ignored": w.ignored} for name, w in self.online.items()},
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = lambda _: None) -> DailyRun:
+    """Run batch days, in order and in one session.
+
+    Partials of earlier days that a window needs and that are missing, or were made from other files or for another
+    declaration, are computed on the way.
+
+    Args:
+        settings: says where the lake and the online store are.
+        days: UTC days; each must have events.
+        progress: is told what begins.
+
+    Returns:
+        What was published. The same is kept as the result `batch`, the verdicts of the gate as `quality`.
+
+    Raises:
+        InputError: no day was given.
+        QualityError: a day failed its gate. It names the day, the suite and the expectation. The days before it were
+            published.
+        StackError: the online store does not answer.
+    """
+    wanted = sorted(set(days))
+    if not wanted:
+        raise InputError("no day to run")
+    began = time.monotonic()
+    # Before the minutes of work, and because Spark would hide what an executor's error says.
+    with open_online_store(settings.redis):
+        progress("starting Spark")
+    with spark_session(settings) as spark:
+        batch = _Batch(settings, spark, load_declarations().daily_plans, progress)
+        good = batch.write_partials(wanted)
+        good = batch.write_views(good) if good else []
+        if good:
+            batch.publish(good)
+    done = DailyRun(
+        days=tuple(good),
+        events=batch.events,
+        computed=batch.computed,
+        views=batch.views,
+        online=batch.online,
+        seconds=time.monotonic() - began,
+    )
+    if good:
+        log.info("batch days published", days=span(good), events=done.events, seconds=round(done.seconds, 1))
+        results.save(settings, RESULT, done.to_json())
+    batch.raise_failure()
+    return done
+
+
+@dataclass
+class _Batch:
+    """One run: what it works with, and the account of what it has done so far."""
+
+    settings: Settings
+    spark: SparkSession
+    plans: Sequence[DailyPlan]
+    progress: Progress
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    events: int = 0
+    computed: int = 0
+    views: dict[str, int] = field(default_factory=dict)
+    online: dict[str, Written] = field(default_factory=dict)
+    verdicts: dict[date, list[quality.Verdict]] = field(default_factory=dict)
+
+    @property
+    def lake(self) -> Path:
+        return self.settings.lake
+
+    def write_partials(self, wanted: Sequence[date]) -> list[date]:
+        """Read, gate and sum the events; return the wanted days that passed."""
+        tables = (*map(PartialTable.of, self.plans), listening(self.plans))
+        todo = pending(self.lake, tables, self._calendar(wanted).window_days, again=wanted)
+        days = sorted({day for own in todo.values() for day in own})
+        with _cached(read_events(self.spark, self.lake, days)) as events:
+            self.progress(f"checking the events of {span(days)}")
+            good = self._judge(quality.gated_events(events), quality.events_suite, days, wanted)
+            if not good:
+                return []
+            self.progress(f"summing the events of {span(days)}")
+            passed = {name: {day: own for day, own in its.items() if day <= good[-1]} for name, its in todo.items()}
+            write_partials(self.spark, self.lake, tables, events, passed)
+            self.events, self.computed = events.count(), len([day for day in days if day <= good[-1]])
+        return good
+
+    def write_views(self, wanted: Sequence[date]) -> list[date]:
+        """Make and gate the declared views, make the charts, write both; return the days that passed."""
+        good, calendar = list(wanted), self._calendar(wanted)
+        with contextlib.ExitStack() as cache:
+            views = [cache.enter_context(_cached(self._view(plan, calendar))) for plan in self.plans]
+            for plan, view in zip(self.plans, views, strict=True):
+                self.progress(f"checking {plan.name}")
+                good = self._judge(view, functools.partial(quality.view_suite, plan), good, good)
+                if not good:
+                    return []
+            last = good[-1].isoformat()
+            frames = {plan.name: view.where(view.dt <= last) for plan, view in zip(self.plans, views, strict=True)}
+            charted = self._charts(self._calendar(good))
+            frames |= {name: cache.enter_context(_cached(chart)) for name, chart in charted.items()}
+            for name, frame in frames.items():
+                self.progress(f"writing {name}")
+                replace_days(frame, self._path(name), good)
+                self.views[name] = frame.count()
+        return good
+
+    def publish(self, days: Sequence[date]) -> None:
+        """Write the latest rows of these days' views to the online store, and mark the days as published."""
+        self.progress("writing to the online store")
+        first, last, redis = days[0], days[-1], self.settings.redis
+        for plan in self.plans:
+            view = read_days(self.spark, self._path(plan.name), first, last)
+            self.online[plan.name] = publish_view(view, plan, redis)
+        lists = read_days(self.spark, self._path(TOP_TRACKS), last, last)
+        self.online[TOP_TRACKS] = publish_lists(lists, last, redis)
+        mark_published(self.lake, days, self.plans, self.created_at)
+
+    def raise_failure(self) -> None:
+        """Raise QualityError for the first day that failed, if one did."""
+        for day, verdicts in sorted(self.verdicts.items()):
+            for verdict in verdicts:
+                if not verdict.success:
+                    first, *more = verdict.failures
+                    also = f", and {len(more)} more" if more else ""
+                    mark = published(self.lake)
+                    stays = f"the last published day is {mark.day}" if mark else "no day is published"
+                    raise QualityError(
+                        f"{day} is not published: {verdict.suite}: {first}{also}",
+                        hint=f"{stays}; all findings are in results/{quality.RESULT}.json",
+                    )
+
+    def _judge(self, frame: DataFrame, suite_of: SuiteOf, days: Sequence[date], wanted: Sequence[date]) -> list[date]:
+        """The wanted days before the first that fails; keeps what was found of them, and of that one."""
+        found = quality.judge(frame, suite_of, days)
+        for day, verdict in found.items():
+            if day in wanted or not verdict.success:
+                self.verdicts.setdefault(day, []).append(verdict)
+        quality.record(self.settings, self.verdicts)
+        return [day for day in wanted if day in found and found[day].success]
+
+    def _calendar(self, days: Sequence[date]) -> BatchDays:
+        mark = published(self.lake)
+        longest = max(*LENGTHS, *(n for plan in self.plans for n in lengths_of(plan)))
+        return BatchDays(tuple(days), longest, mark.days if mark else ())
+
+    def _view(self, plan: DailyPlan, calendar: BatchDays) -> DataFrame:
+        table, lengths = PartialTable.of(plan), lengths_of(plan)
+        rows = view_rows(plan, ibis.table(table.columns, name=table.name))
+        inputs = {table.name: self._partials(table.name, calendar), "days": self._days(calendar, lengths)}
+        return stamped(run(self.spark, rows, **inputs), [plan.key], self.created_at)
+
+    def _charts(self, calendar: BatchDays) -> dict[str, DataFrame]:
+        table = listening(self.plans)
+        inputs = {
+            table.name: self._partials(table.name, calendar),
+            "days": self._days(calendar, LENGTHS),
+            "catalog": read_catalog(self.spark, self.lake),
+        }
+        made = {chart: run(self.spark, chart.rows, **inputs) for chart in charts(table)}
+        return {chart.name: stamped(rows, [chart.key], self.created_at) for chart, rows in made.items()}
+
+    def _partials(self, name: str, calendar: BatchDays) -> DataFrame:
+        return read_days(self.spark, partials_path(self.lake, name), calendar.earliest, calendar.days[-1])
+
+    def _days(self, calendar: BatchDays, lengths: Sequence[int]) -> DataFrame:
+        columns = days_table(lengths).columns
+        rows = [tuple(row[c] for c in columns) for row in calendar.rows(lengths)]
+        kinds = ", ".join(f"{c} {'BIGINT' if c == END_MS else 'STRING'}" for c in columns)
+        return self.spark.createDataFrame(rows, kinds)
+
+    def _path(self, view: str) -> Path:
+        return self.lake / "views" / view
+
+
+def read_catalog(spark: SparkSession, lake: Path) -> DataFrame:
+    """Track and genre, one row per track; empty without `lake/catalog/tracks.parquet`."""
+    file = lake / "catalog" / "tracks.parquet"
+    if not file.is_file():
+        return spark.createDataFrame([], ", ".join(f"{name} STRING" for name in CATALOG))
+    return spark.read.parquet(str(file)).groupBy("track_id").agg(f.min("genre").alias("genre"))
+
+
+@contextlib.contextmanager
+def _cached(frame: DataFrame) -> Iterator[DataFrame]:
+    cached = frame.persist()
+    try:
+        yield cached
+    finally:
+        cached.unpersist()

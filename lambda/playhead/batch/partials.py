@@ -1,0 +1,124 @@
+"""Daily partials: the sums of a day, from which the windows of days are made.
+
+A partial is right as long as the day's files and the meaning of its measures are what they were. Both are kept as a
+digest beside the tables, so that a run finds by itself what is missing, what late events have changed, and what a new
+declaration has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TypeAlias
+
+import ibis.expr.types as ir
+from pyspark.sql import DataFrame, SparkSession
+
+from playhead.batch.events import dated_events, digest_of
+from playhead.batch.sql import compiled, run
+from playhead.batch.tables import replace_days
+from playhead.plan import DailyPlan, Measure
+
+_DIGESTS = "_digests.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialTable:
+    """Sums of the measures per day and entity: `lake/daily/<name>`.
+
+    Attributes:
+        keys: event columns; an event without one of them is left out.
+        labels: event columns that only tell rows apart and may be null.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    measures: tuple[Measure, ...]
+
+    @classmethod
+    def of(cls, plan: DailyPlan) -> PartialTable:
+        """The partials of a declared group. Every entity of the day has a row, also when all its sums are 0."""
+        return cls(name=plan.name, keys=(plan.key,), measures=plan.measures)
+
+    def rows(self, events: ir.Table) -> ir.Table:
+        """`dt`, keys, labels, and a BIGINT, never null, for each measure: one row per day and keys and labels."""
+        for key in self.keys:
+            events = events.filter(events[key].notnull())
+        group = ("dt", *self.keys, *self.labels)
+        own = events.select(*group, **{m.name: m.contribution(events) for m in self.measures})
+        return own.group_by(*group).agg(**{m.name: own[m.name].sum() for m in self.measures})
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Column to ibis type."""
+        return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: "int64" for m in self.measures}
+
+
+Pending: TypeAlias = Mapping[str, Mapping[date, str | None]]
+"""Name of a table to the days to compute, each with the digest of what it will be made from."""
+
+
+def pending(lake: Path, tables: Sequence[PartialTable], days: Iterable[date], again: Collection[date]) -> Pending:
+    """What is to be computed: the days of `again`, and of the others those that a table lacks or has otherwise.
+
+    Ask before the events are read: a file that comes meanwhile then makes its day pending the next time.
+    """
+    kept, days = _kept(lake), sorted({*days, *again})
+    files = {day: digest_of(lake, day) for day in days}
+    found: dict[str, dict[date, str | None]] = {}
+    for table in tables:
+        meaning, known = compiled(table.rows(dated_events())), kept.get(table.name, {})
+        now = {day: files[day] and _digest(meaning, str(files[day])) for day in days}
+        found[table.name] = {d: own for d, own in now.items() if d in again or own != known.get(d.isoformat())}
+    return found
+
+
+def write_partials(
+    spark: SparkSession, lake: Path, tables: Sequence[PartialTable], events: DataFrame, todo: Pending
+) -> None:
+    """Replace the partials of the pending days.
+
+    Args:
+        spark: the session.
+        lake: its root.
+        tables: what to write.
+        events: all events of these days.
+        todo: which days of which table.
+    """
+    for table in tables:
+        days = todo[table.name]
+        if not days:
+            continue
+        rows = run(spark, table.rows(dated_events()), events=events)
+        rows = rows.where(rows.dt.isin([day.isoformat() for day in days]))
+        replace_days(rows, partials_path(lake, table.name), list(days))
+        kept = _kept(lake)
+        kept[table.name] = kept.get(table.name, {}) | {day.isoformat(): own for day, own in days.items()}
+        _keep(lake, kept)
+
+
+def partials_path(lake: Path, name: str) -> Path:
+    """Where a table of partials is."""
+    return lake / "daily" / name
+
+
+def _digest(meaning: str, files: str) -> str:
+    return hashlib.sha256(f"{meaning}{files}".encode()).hexdigest()[:16]
+
+
+def _kept(lake: Path) -> dict[str, dict[str, str | None]]:
+    file = lake / "daily" / _DIGESTS
+    kept: dict[str, dict[str, str | None]] = json.loads(file.read_text()) if file.is_file() else {}
+    return kept
+
+
+def _keep(lake: Path, digests: Mapping[str, Mapping[str, str | None]]) -> None:
+    file = lake / "daily" / _DIGESTS
+    draft = file.with_name(f".{_DIGESTS}")
+    draft.write_text(json.dumps(digests, indent=1, sort_keys=True))
+    draft.replace(file)

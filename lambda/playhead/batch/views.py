@@ -1,0 +1,96 @@
+"""The declared views as relations: the partials of the last N days, summed for each batch day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import ibis
+import ibis.expr.types as ir
+
+from playhead.batch.tables import DAY, END_MS, end_ms_of
+from playhead.plan import DailyPlan
+
+_SEEN = "seen_since"
+
+
+@dataclass(frozen=True)
+class BatchDays:
+    """The days to make, and the longest window in days."""
+
+    days: tuple[date, ...]
+    longest: int
+    published: tuple[date, ...] = ()
+    """Days that were published before, in order."""
+
+    @property
+    def window_days(self) -> list[date]:
+        """The days whose partials are in a window, in order."""
+        return sorted({day - n * DAY for day in self.days for n in range(self.longest)})
+
+    def seen_since(self, day: date) -> date:
+        """The first day from which an entity of this day's view comes.
+
+        An entity that was in the view of the day made before has a row in this one: when its last partial has fallen
+        out of the longest window meanwhile, that row is what says 0 to whoever looks later.
+        """
+        before = [d for d in (*self.published, *self.days) if d < day]
+        return min(max(before, default=day), day) - (self.longest - 1) * DAY
+
+    @property
+    def earliest(self) -> date:
+        """The first day whose partials are read."""
+        return min(self.seen_since(day) for day in self.days)
+
+    def rows(self, lengths: Iterable[int]) -> list[dict[str, str | int]]:
+        """One row per day, in the columns of `days_table`."""
+        return [
+            {
+                "dt": day.isoformat(),
+                END_MS: end_ms_of(day),
+                _SEEN: self.seen_since(day).isoformat(),
+                **{_since(n): (day - (n - 1) * DAY).isoformat() for n in sorted(set(lengths))},
+            }
+            for day in self.days
+        ]
+
+
+def days_table(lengths: Iterable[int]) -> ir.Table:
+    """The batch days: `dt`, its end, and the first day of each window. ISO dates compare as text."""
+    since = {_since(n): "string" for n in sorted(set(lengths))}
+    return ibis.table({"dt": "string", END_MS: "int64", _SEEN: "string", **since}, name="days")
+
+
+def windows(partials: ir.Table, days: ir.Table, keys: Sequence[str], sums: Iterable[tuple[str, str, int]]) -> ir.Table:
+    """Sums over the last days.
+
+    Args:
+        partials: `dt`, keys, measures.
+        days: as of `days_table`.
+        keys: what a row is about.
+        sums: (column, measure, number of days): the days up to and including the batch day.
+
+    Returns:
+        One row per batch day and entity seen: `dt`, `end_ms`, the keys, the sums (int64, 0 without partials).
+    """
+    dated = partials.rename(partial_dt="dt").join(days, [partials.dt >= days[_SEEN], partials.dt <= days.dt])
+    inside = {
+        name: ibis.ifelse(dated.partial_dt >= dated[_since(n)], dated[measure], ibis.literal(0, "int64")).sum()
+        for name, measure, n in sums
+    }
+    return dated.group_by("dt", END_MS, *keys).agg(**inside)
+
+
+def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
+    """The rows of a declared view, `dt` and `end_ms` first, then the key and the features."""
+    return windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows)
+
+
+def lengths_of(plan: DailyPlan) -> list[int]:
+    """Lengths of the plan's windows, in days."""
+    return [count for _, _, count in plan.windows]
+
+
+def _since(count: int) -> str:
+    return f"since_{count}d"

@@ -1,0 +1,1 @@
+"""Checks: what was read, made, served and compared, and whether it agrees."""

@@ -1,0 +1,90 @@
+"""`write-online`, `serve`, `land-served`: the processes of the serving layer."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from playhead.cli.options import Config, Home, Json, settings_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("write-online")(write_online)
+    app.command()(serve)
+    app.command("land-served")(land_served)
+
+
+def write_online(
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End when everything that is in the topic has been written.")
+    ] = False,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write the speed job's feature rows to Redis, until Ctrl-C or SIGTERM.
+
+    Metrics for Prometheus: serve.writer_metrics_port.
+    """
+    from playhead.serving.writer import run_writer
+
+    with _stop_on_signal() as stop:
+        summary = run_writer(settings_of(home, config), stop, until_caught_up=until_caught_up).to_json()
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in summary["rows"].items())
+    typer.echo(f"{summary['read']:,} feature rows read ({outcomes or 'nothing to do'}), {summary['seconds']:.1f} s")
+
+
+def serve(home: Home = None, config: Config = None) -> None:
+    """Serve feature vectors over HTTP and log them to Kafka, until Ctrl-C or SIGTERM.
+
+    POST /v1/features; /docs explains it; /health, /ready, /metrics.
+    """
+    from playhead.serving.server import run_server
+
+    settings = settings_of(home, config)
+    with _stop_on_signal() as stop:
+        run_server(settings, stop)
+
+
+def land_served(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on landing, until Ctrl-C or SIGTERM.")] = False,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the served vectors from Kafka to lake/served, each exactly once."""
+    from dataclasses import asdict
+
+    from playhead.serving.lander import land_served as land
+
+    with _stop_on_signal() as stop:
+        summary = land(settings_of(home, config), stop, until_caught_up=not follow)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=2))
+        return
+    for service, vectors in summary.landed.items():
+        typer.echo(f"{service}: {vectors:,} vectors landed")
+    for reason, records in summary.skipped.items():
+        typer.secho(f"skipped, {reason}: {records:,}", fg=typer.colors.YELLOW, err=True)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Event]:
+    """An event that SIGINT and SIGTERM set: the work in hand is finished first."""
+    stop = Event()
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,93 @@
+"""Questions to the lake that one machine answers: counts, open sessions, random points. On DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from playhead.plan import SessionPlan, SlidingPlan
+
+
+@dataclass(frozen=True)
+class EventCount:
+    """Rows of the master data, how many of them came late, and the time of the first and the last, UTC epoch ms."""
+
+    rows: int
+    late: int
+    first_ms: int | None
+    last_ms: int | None
+
+
+def count_events(lake: Path) -> EventCount:
+    """Count the master data; zeros and None when there is none yet."""
+    with _table(lake / "events") as events:
+        if events is None:
+            return EventCount(0, 0, None, None)
+        asked = "count(*), count(*) FILTER (late), min(event_time_ms), max(event_time_ms)"
+        return EventCount(*events.aggregate(asked).fetchall()[0])
+
+
+def count_rows(folder: Path) -> int:
+    """Rows of a folder of Parquet files; 0 when there is none."""
+    with _table(folder) as rows:
+        return 0 if rows is None else int(rows.aggregate("count(*)").fetchall()[0][0])
+
+
+def count_open_sessions(lake: Path, plan: SessionPlan) -> int:
+    """Keys whose newest row says that a session is live."""
+    with _table(lake / "speed" / plan.name) as rows:
+        if rows is None:
+            return 0
+        newest = rows.aggregate(f"{_name(plan.key)}, arg_max({_name(plan.start)} IS NOT NULL, event_timestamp) AS live")
+        return int(newest.filter("live").aggregate("count(*)").fetchall()[0][0])
+
+
+def count_entities(lake: Path, plan: SlidingPlan | SessionPlan) -> int:
+    """Distinct keys of a group's archive."""
+    with _table(lake / "speed" / plan.name) as rows:
+        return 0 if rows is None else int(rows.aggregate(f"count(DISTINCT {_name(plan.key)})").fetchall()[0][0])
+
+
+def sample_points(lake: Path, size: int, seed: int) -> pa.Table:
+    """Random moments of random listeners, with a track of one of their plays: a spine for training sets.
+
+    Returns:
+        `size` rows (fewer only without plays): user_id, track_id, artist_id, event_timestamp (UTC, milliseconds).
+        Moments lie between the first event and the last.
+    """
+    with _table(lake / "events") as events:
+        if events is None:
+            return pa.table({"user_id": [], "track_id": [], "artist_id": [], "event_timestamp": []})
+        plays = events.filter("event_type = 'PLAY' AND artist_id IS NOT NULL")
+        bounds = events.aggregate("min(event_time_ms) AS low, max(event_time_ms) AS high")
+        # hash() of the row's number and the seed: DuckDB's random() differs from thread to thread.
+        numbered = plays.project("*, row_number() OVER (ORDER BY event_time_ms, event_id) AS n")
+        drawn = numbered.order(f"hash(n + {int(seed)} * 1000003)").limit(size)
+        moment = f"epoch_ms(low + CAST(hash(n * 31 + {int(seed)}) % (high - low + 1) AS BIGINT))"
+        rows = (
+            drawn.set_alias("drawn")
+            .join(bounds.set_alias("bounds"), "true")
+            .project(f"user_id, track_id, artist_id, {moment} AS event_timestamp")
+        )
+        return rows.to_arrow_table()
+
+
+@contextmanager
+def _table(folder: Path) -> Iterator[duckdb.DuckDBPyRelation | None]:
+    """The rows of a folder's finished files; what starts with . or _ is being written."""
+    files = [
+        str(file)
+        for file in folder.rglob("*")
+        if file.is_file() and not any(part[0] in "._" for part in file.relative_to(folder).parts)
+    ]
+    with duckdb.connect() as connection:
+        yield connection.read_parquet(sorted(files), hive_partitioning=False) if files else None
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,284 @@
+"""The as-of join: for every row of a spine, the values that held at its moment. On DuckDB, over Parquet and Delta.
+
+Of an entity's rows with `event_timestamp <= moment` the latest counts; of rows with the same event timestamp (the
+archive repeats rows after a restart) the one created last. Rows older than the view's time to live count as absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from playhead.errors import InputError
+
+MOMENT = pa.timestamp("us", tz="UTC")
+AT = dt.Timestamp(timezone="UTC", scale=6)
+"""Type of every point in time here, for Arrow and for ibis."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column of a view: what it is called in the lake and in the result.
+
+    `kind` is its type in the result; None: as it is in the lake. A column that no file has is null.
+    """
+
+    column: str
+    name: str
+    kind: pa.DataType | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewRows:
+    """Rows of one view in the lake, and what is taken from them.
+
+    Args:
+        name: the view, for errors.
+        path: a Parquet file, a folder of them, or a Delta table. It may not exist yet: there are no rows then.
+        keys: pairs of (column of the spine, column of the rows).
+        features: what is taken.
+        timestamp: column of event timestamps; a naive one is UTC.
+        created: column that says when a row was written, if there is one.
+        ttl: how long a row holds; None: until the next.
+    """
+
+    name: str
+    path: Path
+    format: Literal["parquet", "delta"]
+    keys: tuple[tuple[str, str], ...]
+    features: tuple[Feature, ...]
+    timestamp: str = "event_timestamp"
+    created: str | None = None
+    ttl: timedelta | None = None
+
+    @property
+    def stamps(self) -> list[str]:
+        """Columns of time: when a row holds from, and when it was written."""
+        return [self.timestamp] + ([self.created] if self.created else [])
+
+
+def as_of(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> pa.Table:
+    """Attach the values that held at each row's moment.
+
+    Args:
+        spine: any columns, among them the views' keys and `timestamp`. Naive timestamps are UTC; null ones, null keys
+            and unknown entities get nulls.
+        timestamp: name of the spine's column of moments.
+        views: where the values are.
+
+    Returns:
+        The spine as it is, every row once and in its order, then the features of each view.
+
+    Raises:
+        InputError: a column that the spine lacks or that the result would have twice, a key whose type does not fit,
+            or rows that cannot be read.
+    """
+    _check_columns(spine, timestamp, views)
+    moments = _moments(spine, timestamp)
+    with _connection() as connection:
+        for view in views:
+            held = _held(connection, view, spine, moments)
+            for feature, column in zip(view.features, held, strict=True):
+                spine = spine.append_column(feature.name, column)
+    return spine
+
+
+def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *, latest: bool) -> pa.Table:
+    """The view's rows with `start <= event timestamp <= end`.
+
+    Args:
+        view: where the rows are; its `ttl` and the spine's side of its keys do not matter.
+        start: aware; None: from the first row.
+        end: aware; None: to the last row.
+        latest: only the latest row of each entity.
+
+    Returns:
+        The keys, the features, the event timestamp and, if the view has one, the creation timestamp. One row per
+        (entity, event timestamp), or one per entity.
+    """
+    names = [*(column for _, column in view.keys), *(f.name for f in view.features), *view.stamps]
+    with _connection() as connection:
+        rows = _rows(connection, view)
+        if rows is None:
+            kinds = [pa.string() for _ in view.keys] + [f.kind or pa.null() for f in view.features]
+            return pa.table([pa.nulls(0, kind) for kind in kinds + [MOMENT for _ in view.stamps]], names=names)
+        table = _run(connection, view, _between(rows, view, start, end, latest))
+    types = {f.name: f.kind for f in view.features if f.kind} | dict.fromkeys(view.stamps, MOMENT)
+    columns = [column.cast(types.get(name, column.type)) for name, column in zip(names, table.columns, strict=True)]
+    return pa.table(columns, names=names)
+
+
+def _between(rows: ir.Table, view: ViewRows, start: datetime | None, end: datetime | None, latest: bool) -> ir.Table:
+    """Columns key_…, value_…, at, created (where the view has it)."""
+    if start is not None:
+        rows = rows.filter(rows.at >= ibis.literal(start, AT))
+    if end is not None:
+        rows = rows.filter(rows.at <= ibis.literal(end, AT))
+    keys = _numbered("key", view.keys)
+    group = keys if latest else [*keys, "at"]
+    newest_first = ibis.window(group_by=group, order_by=[ibis.desc(rows.at), ibis.desc(rows.created)])
+    newest = rows.mutate(place=ibis.row_number().over(newest_first)).filter(ibis._.place == 0)
+    stamps = ["at", "created"][: len(view.stamps)]
+    return newest.order_by("at", *keys).select(*keys, *_numbered("value", view.features), *stamps)
+
+
+def _held(
+    connection: duckdb.DuckDBPyConnection, view: ViewRows, spine: pa.Table, moments: pa.ChunkedArray
+) -> list[pa.ChunkedArray]:
+    """The view's features for every row of the spine, in its order."""
+    rows = _rows(connection, view)
+    if rows is None:
+        return [pa.chunked_array([pa.nulls(spine.num_rows, f.kind or pa.null())]) for f in view.features]
+    keys = _numbered("key", view.keys)
+    columns = {"place": pa.array(range(spine.num_rows), pa.int64()), "moment": moments}
+    for key, (column, _) in zip(keys, view.keys, strict=True):
+        columns[key] = _as_key(view, spine, column, rows.schema().to_pyarrow().field(key).type)
+    connection.register("spine", pa.table(columns))
+    types = {key: rows[key].type() for key in keys}
+    probe = ibis.table(ibis.schema({"place": "int64", "moment": AT} | types), "spine")
+    table = _run(connection, view, _latest(probe, rows, keys, view))
+    values = zip(view.features, table.columns[1:], strict=True)
+    return [column.cast(feature.kind or column.type) for feature, column in values]
+
+
+def _latest(spine: ir.Table, rows: ir.Table, keys: list[str], view: ViewRows) -> ir.Table:
+    """One row per row of the spine, in its order.
+
+    The join runs on keys and times only; the values of the few rows that were hit are fetched after it.
+    """
+    times = rows.select(*keys, "at")
+    nearest = spine.asof_join(times, on=spine.moment >= times.at, predicates=[spine[k] == times[k] for k in keys])
+    nearest = nearest.select("place", "moment", *keys, "at")
+    if view.ttl:
+        fresh = nearest.at >= nearest.moment - ibis.interval(view.ttl)
+        nearest = nearest.mutate(at=ibis.ifelse(fresh, nearest.at, ibis.null(nearest.at.type())))
+    values = _numbered("value", view.features)
+    # argmax passes over rows whose order is null; such a row must lose, not vanish.
+    first = ibis.literal(datetime.min.replace(tzinfo=UTC), AT)
+    hit = rows.semi_join(nearest, [*keys, "at"]).mutate(created=ibis.coalesce(ibis._.created, first))
+    last = hit.group_by(*keys, "at").agg(held=ibis.struct({v: hit[v] for v in values}).argmax(hit.created))
+    joined = nearest.left_join(last, [*keys, "at"])
+    return joined.select("place", **{v: joined.held[v] for v in values}).order_by("place")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> ir.Table | None:
+    """The view's rows as columns key_…, at, created, value_…; None while there are none."""
+    with _reading(view):
+        source = _open(connection, view)
+    if source is None:
+        return None
+    source.create_view("rows", replace=True)
+    # Read as Arrow, because that is the type system which DuckDB and ibis share.
+    schema = source.limit(0).to_arrow_table().schema
+    table = ibis.table(ibis.Schema.from_pyarrow(schema), "rows")
+    for column in [*(column for _, column in view.keys), *view.stamps]:
+        if column not in schema.names:
+            raise InputError(
+                f"view {view.name!r}: {view.path} has no column {column!r}; it has {', '.join(schema.names)}"
+            )
+    at = table[view.timestamp].cast(AT)
+    created = table[view.created].cast(AT) if view.created else at
+    keys = {key: table[column] for key, (_, column) in zip(_numbered("key", view.keys), view.keys, strict=True)}
+    values = {
+        value: table[f.column] if f.column in schema.names else ibis.null()
+        for value, f in zip(_numbered("value", view.features), view.features, strict=True)
+    }
+    return table.select(**keys, at=at, created=created, **values)
+
+
+def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
+    if view.format == "delta":
+        if not DeltaTable.is_deltatable(str(view.path)):
+            return None
+        connection.register("delta", DeltaTable(str(view.path)).to_pyarrow_dataset())
+        return connection.table("delta")
+    files = _data_files(view.path)
+    if not files:
+        return None
+    # By name, because a group's files from before and after a new feature stand side by side.
+    return connection.read_parquet([glob.escape(str(f)) for f in files], hive_partitioning=False, union_by_name=True)
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Files that are finished: a name that starts with . or _ is being written, or is no data."""
+    if path.is_file():
+        return [path]
+    found = (f for f in path.rglob("*") if f.is_file())
+    return sorted(f for f in found if not any(part[0] in "._" for part in f.relative_to(path).parts))
+
+
+def _check_columns(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> None:
+    needed = dict.fromkeys([key for view in views for key, _ in view.keys] + [timestamp])
+    missing = [column for column in needed if column not in spine.column_names]
+    if missing:
+        raise InputError(
+            f"spine: no column {', '.join(missing)}; it has {', '.join(spine.column_names) or 'none'}",
+            hint=f"needed: {', '.join(needed)}",
+        )
+    names = spine.column_names + [feature.name for view in views for feature in view.features]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"the result would have twice: {', '.join(twice)}", hint="ask for full feature names")
+
+
+def _moments(spine: pa.Table, timestamp: str) -> pa.ChunkedArray:
+    column = spine[timestamp]
+    if not pa.types.is_timestamp(column.type):
+        raise InputError(f"spine: column {timestamp!r} is {column.type}, expected timestamps")
+    if column.type.tz is None:
+        column = pc.assume_timezone(column, "UTC")
+    # Downwards, so that a moment of nanoseconds does not see a row that is stamped after it.
+    return pc.floor_temporal(column, unit="microsecond").cast(MOMENT)
+
+
+def _as_key(view: ViewRows, spine: pa.Table, column: str, kind: pa.DataType) -> pa.ChunkedArray:
+    values = spine[column]
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    # 12.0 would never equal "12": a column of integers with a gap becomes floats in pandas.
+    fits = not pa.types.is_floating(values.type) or pa.types.is_floating(kind)
+    if fits:
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return values.cast(kind)
+    raise InputError(f"spine: column {column!r} is {values.type}, but the key of view {view.name!r} is {kind}")
+
+
+def _numbered(prefix: str, items: Sequence[Any]) -> list[str]:
+    # Own names inside the query: a feature may be called like a key, or `at`.
+    return [f"{prefix}_{i}" for i in range(len(items))]
+
+
+def _run(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: ir.Table) -> pa.Table:
+    with _reading(view):
+        return connection.sql(ibis.to_sql(query, dialect="duckdb")).to_arrow_table()
+
+
+@contextlib.contextmanager
+def _reading(view: ViewRows) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, DeltaError, OSError) as error:
+        raise InputError(f"view {view.name!r}: cannot read {view.path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with tempfile.TemporaryDirectory(prefix="playhead-asof-") as spill, duckdb.connect() as connection:
+        connection.sql("SET TimeZone = 'UTC'")
+        connection.execute("SET temp_directory = $folder", {"folder": spill})
+        yield connection

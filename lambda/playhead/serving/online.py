@@ -1,0 +1,192 @@
+"""The online store: packed rows in any server that speaks the Redis protocol.
+
+Key `playhead:<group>:<entity>`, value one packed row. The newest event timestamp wins, whatever the order of writes; a
+row with the same timestamp replaces, so that a corrected re-run lands. The rule runs inside the server, in one step
+with the write, so that concurrent writers keep it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import ibis.expr.datatypes as dt
+import orjson
+from redis import Redis
+from redis.exceptions import RedisError
+
+from playhead.config import RedisSettings
+from playhead.errors import StackError
+from playhead.serving.packed import PackedRow, Packer, Refused
+
+_NEWER_WINS = """
+local written = 0
+for i, key in ipairs(KEYS) do
+  local stored = redis.call('GETRANGE', key, 16, 23)
+  if #stored < 8 or struct.unpack('<i8', ARGV[i], 17) >= struct.unpack('<i8', stored) then
+    redis.call('SET', key, ARGV[i])
+    written = written + 1
+  end
+end
+return written
+"""
+
+_ROWS_PER_CALL = 256
+_CALLS_PER_ROUND_TRIP = 16
+_KEYS_PER_SCAN = 5_000
+_TIMEOUT_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that were written, and rows that were ignored because a newer one was there."""
+
+    written: int
+    ignored: int
+
+
+def key_of(group: str, entity: str) -> bytes:
+    """The key of a row.
+
+    >>> key_of("listener", "u1")
+    b'playhead:listener:u1'
+    """
+    return f"playhead:{group}:{entity}".encode()
+
+
+class OnlineStore:
+    """Reads and writes packed rows. Safe to share between threads.
+
+    Args:
+        client: a `redis.Redis`.
+        address: where it connects to, for errors.
+
+    Every method raises StackError when the server does not answer or refuses.
+    """
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client = client
+        self._address = address
+        self._newer_wins = client.register_script(_NEWER_WINS)
+
+    def write(self, group: str, rows: Iterable[tuple[str, bytes]]) -> Written:
+        """Write rows of one group: (entity, packed row)."""
+        return self.write_many((group, entity, row) for entity, row in rows)
+
+    def write_many(self, rows: Iterable[tuple[str, str, bytes]]) -> Written:
+        """Write rows of several groups: (group, entity, packed row)."""
+        total = written = 0
+        stream = iter(rows)
+        while batch := list(islice(stream, _ROWS_PER_CALL * _CALLS_PER_ROUND_TRIP)):
+            total += len(batch)
+            with self._answering(), self._client.pipeline(transaction=False) as pipeline:
+                for start in range(0, len(batch), _ROWS_PER_CALL):
+                    part = batch[start : start + _ROWS_PER_CALL]
+                    keys = [key_of(group, entity) for group, entity, _ in part]
+                    self._newer_wins(keys=keys, args=[row for _, _, row in part], client=pipeline)
+                written += sum(pipeline.execute())
+        return Written(written, total - written)
+
+    def read(self, packer: Packer, entities: Sequence[str]) -> list[PackedRow | Refused | None]:
+        """The rows of one group, in the order of `entities`; None where there is none."""
+        return self.read_many([(packer, entity) for entity in entities])
+
+    def read_many(self, rows: Sequence[tuple[Packer, str]]) -> list[PackedRow | Refused | None]:
+        """The rows of several groups in one round trip, in the order asked; None where there is none."""
+        if not rows:
+            return []
+        with self._answering():
+            found = self._client.mget([key_of(packer.name, entity) for packer, entity in rows])
+        return [None if row is None else packer.unpack(row) for (packer, _), row in zip(rows, found, strict=True)]
+
+    def count(self, group: str) -> int:
+        """How many entities of a group have a row."""
+        # A scan may give a key twice while the server resizes its table.
+        return len(set(self._scan(group)))
+
+    def delete(self, group: str) -> int:
+        """Delete every row of a group; return how many there were."""
+        keys, deleted = self._scan(group), 0
+        while batch := list(islice(keys, _KEYS_PER_SCAN)):
+            with self._answering():
+                deleted += self._client.unlink(*batch)
+        return deleted
+
+    def write_lists(self, name: str, event_timestamp_ms: int, lists: Mapping[str, Sequence[Any]]) -> Written:
+        """Write ranked lists, by the rule of rows: the newest wins.
+
+        Args:
+            name: what is ranked, e.g. `top_tracks`.
+            event_timestamp_ms: the moment that the lists are of.
+            lists: entity to its items, best first, anything that JSON can say; the entity `""` is everybody.
+        """
+        packer = _list_packer(name)
+        rows = ((entity, {"items": orjson.dumps(list(items)).decode()}) for entity, items in lists.items())
+        return self.write(packer.name, ((entity, packer.pack(event_timestamp_ms, row)) for entity, row in rows))
+
+    def read_list(self, name: str, entity: str = "") -> list[Any] | None:
+        """A ranked list of an entity (everybody's by default), best first; None when there is none."""
+        (row,) = self.read(_list_packer(name), [entity])
+        if not isinstance(row, PackedRow):
+            return None
+        items: list[Any] = orjson.loads(str(row.values["items"]))
+        return items
+
+    def ping(self) -> None:
+        """Return when the server answers."""
+        with self._answering():
+            self._client.ping()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _scan(self, group: str) -> Iterator[bytes]:
+        literal = "".join(f"\\{c}" if c in "*?[]\\" else c for c in group)
+        keys = self._client.scan_iter(match=key_of(literal, "*"), count=_KEYS_PER_SCAN)
+        while True:
+            with self._answering():
+                key = next(keys, None)
+            if key is None:
+                return
+            yield key
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except RedisError as error:
+            raise StackError(
+                f"Redis at {self._address}: {error}",
+                hint="`playhead up` starts a local one; redis.host and redis.port say where it is",
+            ) from error
+
+
+def connect(settings: RedisSettings) -> OnlineStore:
+    """A store whose connections are opened when they are first used, and closed with the process."""
+    timeouts = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS}
+    return OnlineStore(Redis(**settings.client(), **timeouts), f"{settings.host}:{settings.port}")
+
+
+@contextlib.contextmanager
+def open_online_store(settings: RedisSettings) -> Iterator[OnlineStore]:
+    """The online store at an address; its connections are closed at the end.
+
+    Raises:
+        StackError: nothing answers there, or it refuses the credentials.
+    """
+    store = connect(settings)
+    try:
+        store.ping()
+        yield store
+    finally:
+        store.close()
+
+
+def _list_packer(name: str) -> Packer:
+    # A dot keeps lists apart from groups, whose names have none.
+    return Packer(f"list.{name}", [("items", dt.string)], "0" * 16)

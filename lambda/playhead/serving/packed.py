@@ -1,0 +1,227 @@
+"""The packed row: all values of one (group, entity) in one Redis string.
+
+Version 1, little-endian, every part of the fixed length a multiple of 8 bytes, so that the rows of many entities can be
+read as one array:
+
+    offset  bytes  what
+    0       1      version of the format
+    1       1      0
+    2       2      uint16, number of columns
+    4       4      uint32, CRC-32 of the columns' names and types
+    8       8      fingerprint of the group's meaning (16 hex digits)
+    16      8      int64, event timestamp, epoch milliseconds
+    24      8·w    null bitmap, w = ceil(columns / 64): bit i is 1 when column i is null
+    …       8·n    a slot per column: int64, float64, or uint32 offset (from the row's start) and uint32 length of its
+                   bytes in the variable part; 0 when null
+    …       …      variable part: strings in UTF-8; lists as uint32 count, that many uint32 lengths, the strings
+
+Columns stand in the order of their names. The first 24 bytes are the same in every version: whoever compares
+timestamps (the newer-wins rule) can do it across versions. A reader takes a row only if version, columns and
+fingerprint are its own; every other row is `Refused`, never misread.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from playhead.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    import ibis.expr.datatypes as dt
+
+    from playhead.plan import Plan
+
+VERSION = 1
+HEADER = struct.Struct("<BxHI8sq")
+"""Version, number of columns, checksum, fingerprint, event timestamp."""
+
+_IDENTITY_BYTES = 16
+_EXACT_MS = 2**53
+
+Value: TypeAlias = int | float | str | list[str] | None
+"""A feature's value: int64, float64, string, list of strings without nulls, or null."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """What a row holds: event timestamp in epoch milliseconds, and a value or null for each feature."""
+
+    event_timestamp_ms: int
+    values: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that this reader does not take.
+
+    Attributes:
+        reason: `version` (another format), `fingerprint` (another meaning), `layout` (other columns), `damaged`.
+        fingerprint: the row's own; null when damaged.
+        event_timestamp_ms: the row's own; null when damaged.
+    """
+
+    reason: Literal["version", "fingerprint", "layout", "damaged"]
+    fingerprint: str | None = None
+    event_timestamp_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a type is kept: the code of its slot, and for variable lengths how to write and read its bytes."""
+
+    code: str
+    encode: Callable[[Any], bytes] | None = None
+    decode: Callable[[bytes], Value] | None = None
+
+
+class Packer:
+    """Packs and unpacks the rows of one group; compiled once from its columns.
+
+    Args:
+        name: the group or view.
+        schema: (feature, ibis type); int64, float64, string and array<string> can be packed.
+        fingerprint: 16 hex digits.
+
+    Raises:
+        UnsupportedError: a column of another type.
+
+    >>> import ibis.expr.datatypes as dt
+    >>> packer = Packer("listener", [("plays", dt.int64), ("rate", dt.float64)], "00112233445566ff")
+    >>> packer.unpack(packer.pack(1000, {"plays": 3, "rate": None}))
+    PackedRow(event_timestamp_ms=1000, values={'plays': 3, 'rate': None})
+    >>> other = Packer("listener", [("plays", dt.int64), ("rate", dt.float64)], "ff66554433221100")
+    >>> other.unpack(packer.pack(1000, {"plays": 3}))
+    Refused(reason='fingerprint', fingerprint='00112233445566ff', event_timestamp_ms=1000)
+    """
+
+    def __init__(self, name: str, schema: Sequence[tuple[str, dt.DataType]], fingerprint: str) -> None:
+        types = {feature: _type_name(name, feature, dtype) for feature, dtype in sorted(schema)}
+        self.name = name
+        self.fingerprint = fingerprint
+        self._columns = [(feature, _KINDS[kind]) for feature, kind in types.items()]
+        self._names = frozenset(types)
+        self._bitmap_bytes = 8 * -(-len(types) // 64)
+        slots = "".join(kind.code for _, kind in self._columns)
+        self._fixed = struct.Struct(f"{HEADER.format}{self._bitmap_bytes}s{slots}")
+        self._checksum = zlib.crc32(repr(types).encode())
+        self._head = (VERSION, len(types), self._checksum, bytes.fromhex(fingerprint))
+        self._identity = HEADER.pack(*self._head, 0)[:_IDENTITY_BYTES]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Packer:
+        """The packer of a group's plan."""
+        return cls(plan.name, plan.schema, plan.fingerprint)
+
+    def pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
+        """One row.
+
+        Args:
+            event_timestamp_ms: epoch milliseconds.
+            values: feature to value; a feature that is not in it is null.
+
+        Raises:
+            InputError: a value that does not fit its type, a feature that the group does not have, or a time beyond
+                the years that every reader can hold.
+        """
+        if not values.keys() <= self._names:
+            raise InputError(f"{self.name} has no feature {', '.join(sorted(values.keys() - self._names))}")
+        if not -_EXACT_MS < event_timestamp_ms < _EXACT_MS:
+            raise InputError(f"{self.name}: event timestamp {event_timestamp_ms} is out of range")
+        try:
+            return self._pack(event_timestamp_ms, values)
+        except (struct.error, AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{self.name}: a value does not fit its type: {error}: {dict(values)}") from error
+
+    def unpack(self, row: bytes) -> PackedRow | Refused:
+        """The values of a row, or why it is not one of this packer's."""
+        if row[:_IDENTITY_BYTES] != self._identity:
+            return self._refuse(row)
+        try:
+            return self._unpack(row)
+        except (struct.error, ValueError):
+            return Refused("damaged")
+
+    def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
+        nulls, slots, variable = 0, [], []
+        end = self._fixed.size
+        for place, (name, kind) in enumerate(self._columns):
+            value = values.get(name)
+            if value is None:
+                nulls |= 1 << place
+                value = 0
+            elif kind.encode is not None:
+                data = kind.encode(value)
+                variable.append(data)
+                value = end | len(data) << 32
+                end += len(data)
+            slots.append(value)
+        bitmap = nulls.to_bytes(self._bitmap_bytes, "little")
+        return b"".join((self._fixed.pack(*self._head, event_timestamp_ms, bitmap, *slots), *variable))
+
+    def _unpack(self, row: bytes) -> PackedRow | Refused:
+        fields = self._fixed.unpack_from(row)
+        event_timestamp_ms, nulls, slots = fields[4], int.from_bytes(fields[5], "little"), fields[6:]
+        values: dict[str, Value] = {}
+        end = self._fixed.size
+        for place, ((name, kind), slot) in enumerate(zip(self._columns, slots, strict=True)):
+            if nulls >> place & 1:
+                values[name] = None
+            elif kind.decode is None:
+                values[name] = slot
+            else:
+                start, end = end, end + (slot >> 32)
+                if slot & 0xFFFFFFFF != start:
+                    return Refused("damaged")
+                values[name] = kind.decode(row[start:end])
+        return PackedRow(event_timestamp_ms, values) if end == len(row) else Refused("damaged")
+
+    def _refuse(self, row: bytes) -> Refused:
+        if len(row) < HEADER.size:
+            return Refused("damaged")
+        version, _, _, fingerprint, event_timestamp_ms = HEADER.unpack_from(row)
+        own = bytes.fromhex(self.fingerprint)
+        reason: Literal["version", "fingerprint", "layout"] = (
+            "version" if version != VERSION else "fingerprint" if fingerprint != own else "layout"
+        )
+        return Refused(reason, fingerprint.hex(), event_timestamp_ms)
+
+
+def _type_name(group: str, feature: str, dtype: dt.DataType) -> str:
+    name = str(dtype).replace("!", "")
+    if name not in _KINDS:
+        raise UnsupportedError(
+            f"feature {feature!r} of {group!r} is {name}, which the online store cannot pack",
+            hint=f"it packs {', '.join(_KINDS)}",
+        )
+    return name
+
+
+def _encode_list(values: Sequence[str]) -> bytes:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is no list")
+    parts = [value.encode() for value in values]
+    return b"".join((struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts)), *parts))
+
+
+def _decode_list(data: bytes) -> list[str]:
+    (count,) = struct.unpack_from("<I", data)
+    lengths = struct.unpack_from(f"<{count}I", data, 4)
+    start, values = 4 + 4 * count, []
+    for length in lengths:
+        values.append(data[start : start + length].decode())
+        start += length
+    if start != len(data):
+        raise ValueError("a list's lengths do not add up")
+    return values
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "int64": _Kind("q"),
+    "float64": _Kind("d"),
+    "string": _Kind("Q", str.encode, bytes.decode),
+    "array<string>": _Kind("Q", _encode_list, _decode_list),
+}

@@ -1,0 +1,128 @@
+"""The spine of a training set: whose features are wanted, and as of when. Read from CSV or Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from playhead.errors import InputError
+from schemas.decode import EARLIEST_MS
+
+EVENT_TIMESTAMP = "event_timestamp"
+"""The column of moments, the name that Feast expects."""
+
+MOMENT = pa.timestamp("us", tz="UTC")
+_ALLOWED = "ISO 8601 text (without offset: UTC), epoch milliseconds, or a timestamp column; not before 2000"
+
+
+def read_spine(path: Path, keys: Collection[str], texts: Collection[str] = ()) -> pa.Table:
+    """Read a spine.
+
+    Args:
+        path: a `.csv` file with a header, or a `.parquet` file.
+        keys: join keys that the spine must have, besides `event_timestamp`.
+        texts: further columns that a CSV file holds as text even where they look like numbers.
+
+    Returns:
+        The file's columns and rows in their order. `event_timestamp` is timestamp[us, UTC] without nulls; keys are
+        strings.
+
+    Raises:
+        InputError: a file that is absent, unreadable or of another format, a column that is missing or there twice,
+            or a value of `event_timestamp` that is no moment.
+    """
+    table = _read(path, {*keys, *texts, EVENT_TIMESTAMP})
+    needed = [*keys, EVENT_TIMESTAMP]
+    missing = [column for column in needed if column not in table.column_names]
+    if missing:
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(table.column_names) or 'none'}",
+            hint=f"a spine for these features needs {', '.join(needed)}",
+        )
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: column {', '.join(twice)} is there twice")
+    for key in keys:
+        table = _with(table, key, _text(path, key, table[key]))
+    return _with(table, EVENT_TIMESTAMP, _moments(path, table[EVENT_TIMESTAMP]))
+
+
+def _read(path: Path, texts: set[str]) -> pa.Table:
+    kind = path.suffix.lower()
+    if kind not in {".csv", ".parquet"}:
+        raise InputError(f"{path}: a spine is a .csv or .parquet file, got {kind or 'no ending'}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if kind == ".parquet":
+            # Not read_table: it would look for partitions in the path and add columns from it.
+            with pq.ParquetFile(path) as file:
+                return file.read()
+        options = pa.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
+        return pa.csv.read_csv(path, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as {kind[1:]}: {error}") from error
+
+
+def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    # 12.0 would never equal "12": a column of integers with a gap becomes floats in pandas.
+    if not (pa.types.is_integer(kind) or pa.types.is_null(kind) or _is_text(kind)):
+        raise InputError(f"{path}: column {name!r} is {kind}, expected text", hint="write the column as strings")
+    return column.cast(pa.string())
+
+
+def _moments(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        aware = column if kind.tz else pc.assume_timezone(column, "UTC")
+        moments = pc.floor_temporal(aware, unit="microsecond").cast(MOMENT)
+    elif pa.types.is_integer(kind):
+        moments = _from_epoch_ms(column)
+    elif _is_text(kind):
+        moments = _from_text(column.cast(pa.string()))
+    else:
+        raise InputError(f"{path}: column {EVENT_TIMESTAMP!r} is {kind}", hint=f"allowed: {_ALLOWED}")
+    earliest = pa.scalar(datetime.fromtimestamp(EARLIEST_MS / 1000, tz=UTC), MOMENT)
+    wrong = pc.fill_null(pc.less_equal(moments, earliest), True)
+    if pc.any(wrong).as_py():
+        row = pc.index(wrong, True).as_py()
+        raise InputError(
+            f"{path}: row {row + 1}: {EVENT_TIMESTAMP} {column[row].as_py()!r} is no moment "
+            f"({pc.sum(wrong).as_py()} of {len(column)} rows)",
+            hint=f"allowed: {_ALLOWED}",
+        )
+    return moments
+
+
+def _from_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if len(column) and pc.all(pc.match_substring_regex(column, r"^\d{1,18}$"), skip_nulls=False).as_py():
+        return _from_epoch_ms(column.cast(pa.int64()))
+    parsed = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601", errors="coerce")
+    return pa.chunked_array([pa.Array.from_pandas(parsed.dt.floor("us"))]).cast(MOMENT)
+
+
+def _from_epoch_ms(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    # A number that no timestamp can hold becomes null, and is then reported like any other.
+    fits = pc.less(column, 2**53)
+    return (
+        pc.if_else(fits, column, pa.scalar(None, column.type))
+        .cast(pa.int64())
+        .cast(pa.timestamp("ms", "UTC"))
+        .cast(MOMENT)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

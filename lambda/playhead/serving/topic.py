@@ -1,0 +1,182 @@
+"""Reading a topic: batches of records, how far it has been read, and whether its end came."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from playhead.config import KafkaSettings
+from playhead.errors import StackError
+
+log = structlog.get_logger()
+
+_ANSWER_SECONDS = 10.0
+
+
+class TopicReader:
+    """One topic. Not for several threads.
+
+    Args:
+        consumer: a confluent-kafka `Consumer` that reports the ends of partitions and commits nothing by itself.
+        topic: what to read.
+    """
+
+    def __init__(self, consumer: Any, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._ended: dict[int, bool] = {}
+        self._uncommitted = False
+
+    def join(self) -> None:
+        """Share the topic with the other members of the consumer group, and start where the group is."""
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def start_at(self, offsets: Mapping[int, int]) -> None:
+        """Read all of the topic: each partition from its offset."""
+        partitions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        self._consumer.assign(partitions)
+        self._assigned(self._consumer, partitions)
+
+    def poll(self, limit: int, seconds: float) -> list[Message]:
+        """The next records: at most `limit`, and those that come within `seconds`.
+
+        Raises:
+            StackError: the consumer cannot go on.
+        """
+        try:
+            polled = self._consumer.consume(num_messages=limit, timeout=seconds)
+        except KafkaException as error:
+            raise StackError(f"Kafka: {error.args[0].str()}") from error
+        records = [message for message in polled if message.error() is None]
+        if len(records) < len(polled):
+            for message in polled:
+                if message.error() is not None:
+                    self._note(message)
+        self._uncommitted = self._uncommitted or bool(records)
+        return records
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether each partition (in a group: of this member) has been read to its end at least once."""
+        return bool(self._ended) and all(self._ended.values())
+
+    def commit(self) -> bool:
+        """Commit everything polled so far; False when the broker refuses it: a next run then reads it again."""
+        if not self._uncommitted:
+            return True
+        try:
+            self._consumer.commit(asynchronous=False)
+        except KafkaException as error:
+            log.warning("offsets not committed", error=error.args[0].str())
+            return False
+        self._uncommitted = False
+        return True
+
+    def lag(self) -> dict[int, int]:
+        """Partition to the number of records that are still to be read; without those not known yet."""
+        behind = {}
+        try:
+            for position in self._consumer.position(self._consumer.assignment()):
+                _, high = self._consumer.get_watermark_offsets(position, cached=True)
+                if position.offset >= 0 and high >= 0:
+                    behind[position.partition] = max(0, high - position.offset)
+        except KafkaException as error:
+            log.warning("lag unknown", error=error.args[0].str())
+        return behind
+
+    def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
+        self._ended |= {each.partition: False for each in partitions}
+
+    def _revoked(self, _consumer: Any, partitions: list[Any]) -> None:
+        for each in partitions:
+            self._ended.pop(each.partition, None)
+
+    def _note(self, message: Message) -> None:
+        error = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ended[message.partition()] = True
+        else:
+            log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error.str())
+
+
+@contextlib.contextmanager
+def open_topic(
+    settings: KafkaSettings, topic: str, group: str, *, start: Mapping[int, int] | None = None
+) -> Iterator[TopicReader]:
+    """Read a topic.
+
+    Args:
+        settings: where Kafka is.
+        topic: an existing topic.
+        group: the consumer group's id.
+        start: partition to the offset to start from, its first one when it is not named. None shares the topic among
+            the members of the group, and starts where the group is, or at the beginning.
+
+    Raises:
+        StackError: no broker answers, or there is no such topic.
+    """
+    conf = {
+        **settings.client(),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "error_cb": lambda error: log.warning("kafka", error=error.str()),
+    }
+    consumer = Consumer(conf, logger=_quiet())
+    try:
+        partitions = partitions_of(consumer, settings, topic)
+        reader = TopicReader(consumer, topic)
+        if start is None:
+            reader.join()
+        else:
+            reader.start_at({partition: start.get(partition, 0) for partition in partitions})
+        yield reader
+    finally:
+        consumer.close()
+
+
+def partitions_of(client: Any, settings: KafkaSettings, topic: str) -> list[int]:
+    """The partitions of a topic.
+
+    Raises:
+        StackError: no broker answers, or there is no such topic.
+    """
+    try:
+        metadata = client.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+    except KafkaException as error:
+        raise StackError(f"Kafka at {settings.servers}: {error.args[0].str()}", hint="`playhead up`") from error
+    if metadata.error is not None:
+        raise StackError(
+            f"topic {topic} at {settings.servers}: {metadata.error.str()}", hint="`playhead up` creates it"
+        )
+    return sorted(metadata.partitions)
+
+
+def topic_id(settings: KafkaSettings, topic: str) -> str:
+    """The id that the broker gave a topic when it was created.
+
+    Raises:
+        StackError: no broker answers, or there is no such topic.
+    """
+    admin = AdminClient(settings.client(), logger=_quiet())
+    partitions_of(admin, settings, topic)
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_SECONDS)
+        return str(described[topic].result().topic_id)
+    except KafkaException as error:
+        raise StackError(f"topic {topic} at {settings.servers}: {error.args[0].str()}") from error
+
+
+def _quiet() -> logging.Logger:
+    # What goes wrong is reported as errors; librdkafka would also write it to stderr.
+    return logging.Logger("librdkafka", level=logging.CRITICAL)

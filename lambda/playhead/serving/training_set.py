@@ -1,0 +1,146 @@
+"""Training sets: a spine, and what a feature service knew at each of its moments."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
+
+from playhead.checks import results
+from playhead.config import Settings
+from playhead.declarations import Declarations
+from playhead.declare import FeatureService
+from playhead.errors import InputError
+from playhead.serving.registry import applied_service, open_feature_store
+from playhead.serving.spine import EVENT_TIMESTAMP, read_spine
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What was written: one row per row of the spine, and how long it took.
+
+    `fingerprints` says by group which declaration the values have; `nulls` counts the nulls of each feature.
+    """
+
+    service: str
+    output: str
+    rows: int
+    fingerprints: dict[str, str]
+    nulls: dict[str, int]
+    seconds: float
+
+    def payload(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def build_training_set(
+    settings: Settings, declarations: Declarations, service: str, spine: Path, output: Path
+) -> TrainingSet:
+    """Write a training set, and keep the result as `training_set`.
+
+    Args:
+        settings: says where the lake and the registry are.
+        declarations: what is declared; the registry must hold it.
+        service: a declared feature service.
+        spine: a CSV or Parquet file with the join keys of the service's groups and `event_timestamp`.
+        output: a `.parquet` file in a folder that exists; it is replaced whole. Its columns: the spine's, then
+            `view__feature` of the service. One row per row of the spine, in its order.
+
+    Raises:
+        UnknownName: no such service.
+        InputError: a spine or an output that cannot be used, or a registry that is behind the declarations.
+    """
+    started = time.monotonic()
+    declared = declarations.service(service)
+    _check_output(spine, output)
+    every_key = {group.entity.key for group in declarations.groups}
+    rows = read_spine(spine, keys_of(declared), every_key)
+    taken = sorted(set(rows.column_names) & set(columns_of(declared)))
+    if taken:
+        raise InputError(f"{spine}: it already has {', '.join(taken)}", hint="rename or drop these columns")
+    features = features_at(settings, declarations, service, rows)
+    _write(rows, features, output)
+    made = TrainingSet(
+        service=service,
+        output=str(output),
+        rows=rows.num_rows,
+        fingerprints={group.name: declarations.plan(group.name).fingerprint for group in declared.groups},
+        nulls={name: features[name].null_count for name in features.column_names},
+        seconds=round(time.monotonic() - started, 3),
+    )
+    results.save(settings, "training_set", made.payload())
+    log.info("training set", service=service, rows=made.rows, seconds=made.seconds, output=made.output)
+    return made
+
+
+def features_at(settings: Settings, declarations: Declarations, service: str, spine: pa.Table) -> pa.Table:
+    """The service's features at each moment, through Feast.
+
+    Args:
+        settings: says where the lake and the registry are.
+        declarations: what is declared; the registry must hold it.
+        service: a declared feature service.
+        spine: at least the join keys (strings) and `event_timestamp`.
+
+    Returns:
+        Columns `view__feature` in the order of the declarations; one row per row of the spine, in its order.
+
+    Raises:
+        UnknownName: no such service.
+        InputError: the registry is behind the declarations, or the lake cannot be read.
+    """
+    declared = declarations.service(service)
+    store = open_feature_store(settings)
+    registered = applied_service(store, settings, declarations, service)
+    entities = spine.select([*keys_of(declared), EVENT_TIMESTAMP]).to_pandas()
+    job = store.get_historical_features(entities, features=registered, full_feature_names=True)
+    features = job.to_arrow().select(columns_of(declared))
+    if features.num_rows != spine.num_rows:
+        raise InputError(f"offline store: {features.num_rows} rows came back for {spine.num_rows} of the spine")
+    return features
+
+
+def keys_of(service: FeatureService) -> list[str]:
+    """Join keys of a service's groups.
+
+    >>> from playhead.declarations import load_declarations
+    >>> keys_of(load_declarations().service("listener_v1"))
+    ['user_id', 'track_id', 'artist_id']
+    """
+    return list(dict.fromkeys(group.entity.key for group in service.groups))
+
+
+def columns_of(service: FeatureService) -> list[str]:
+    """Names of a service's features, `view__feature`, in the order of the declarations."""
+    return [f"{group.name}__{feature}" for group in service.groups for feature in group.feature_names]
+
+
+def _check_output(spine: Path, output: Path) -> None:
+    if output.suffix.lower() != ".parquet":
+        raise InputError(f"{output}: the output is a .parquet file, got {output.suffix or 'no ending'}")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: no such folder: {output.absolute().parent}")
+    if output.is_dir() or (output.exists() and spine.exists() and output.samefile(spine)):
+        raise InputError(f"{output}: the output would replace {'a folder' if output.is_dir() else 'the spine'}")
+
+
+def _write(rows: pa.Table, features: pa.Table, output: Path) -> None:
+    for name in features.column_names:
+        rows = rows.append_column(name, features[name])
+    draft = output.with_name(f".{output.name}.draft")
+    try:
+        # What pandas knew about the spine's columns would not fit the new ones.
+        pq.write_table(rows.replace_schema_metadata(None), draft)
+        draft.replace(output)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{output}: cannot be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""What `features/` declares, as Feast objects: an entity, a view per feature group, a service per feature service."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import ibis.expr.datatypes as dt
+from feast import Entity, FeatureService, FeatureView, Field, FileSource
+from feast.data_format import DeltaFormat, ParquetFormat
+from feast.types import Array, Float64, Int64, String
+from feast.value_type import ValueType
+
+from playhead.config import Settings
+from playhead.declarations import Declarations
+from playhead.errors import UnsupportedError
+from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
+
+FeastObject: TypeAlias = Any
+"""A Feast `Entity`, `FeatureView` or `FeatureService`."""
+
+FINGERPRINT = "fingerprint"
+"""The tag of a view that holds its plan's fingerprint."""
+
+_KINDS = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily"}
+_TYPES: dict[dt.DataType, Any] = {
+    dt.int64: Int64,
+    dt.float64: Float64,
+    dt.string: String,
+    dt.Array(dt.string): Array(String),
+}
+
+
+def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastObject]:
+    """Everything that is declared, with its rows in the lake of `settings`.
+
+    Args:
+        declarations: groups and services.
+        settings: says where the lake is. It may be empty: a view whose rows do not exist yet has nulls.
+
+    Returns:
+        Entities, views (named like their group, tagged with `kind` and `fingerprint`) and services.
+
+    Raises:
+        UnsupportedError: a feature's type that Feast does not have.
+    """
+    entities = {
+        group.entity.name: Entity(name=group.entity.name, join_keys=[group.entity.key], value_type=ValueType.STRING)
+        for group in declarations.groups
+    }
+    views = {
+        group.name: _view(declarations.plan(group.name), entities[group.entity.name], settings)
+        for group in declarations.groups
+    }
+    services = [
+        FeatureService(name=service.name, features=[views[group.name] for group in service.groups])
+        for service in declarations.services
+    ]
+    return [*entities.values(), *views.values(), *services]
+
+
+def _view(plan: Plan, entity: Entity, settings: Settings) -> FeatureView:
+    features = [Field(name=name, dtype=_feast_type(plan, name, kind)) for name, kind in plan.schema]
+    return FeatureView(
+        name=plan.name,
+        entities=[entity],
+        schema=[Field(name=plan.key, dtype=String), *features],
+        source=_source(plan, settings),
+        # Every change is a row, so a row holds until the next: no time to live.
+        ttl=None,
+        online=True,
+        tags={"kind": _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
+    )
+
+
+def _source(plan: Plan, settings: Settings) -> FileSource:
+    daily = isinstance(plan, DailyPlan)
+    folder = settings.lake.absolute() / ("views" if daily else "speed") / plan.name
+    return FileSource(
+        name=plan.name,
+        path=str(folder),
+        file_format=DeltaFormat() if daily else ParquetFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_at",
+    )
+
+
+def _feast_type(plan: Plan, name: str, kind: dt.DataType) -> Any:
+    if kind not in _TYPES:
+        raise UnsupportedError(
+            f"Feast: feature {name!r} of group {plan.name!r} is {kind}; allowed: {', '.join(map(str, _TYPES))}"
+        )
+    return _TYPES[kind]

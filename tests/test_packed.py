@@ -1,0 +1,164 @@
+"""The packed row: what goes in comes out, and nothing else is ever read as a row."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import ibis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playhead.declarations import load_declarations
+from playhead.errors import InputError, UnsupportedError
+from playhead.serving.packed import HEADER, PackedRow, Packer, Refused
+
+FINGERPRINT = "00112233445566ff"
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "int64": INT64,
+    "float64": st.floats(allow_nan=False),
+    "string": TEXT,
+    "array<string>": st.lists(TEXT, max_size=6),
+}
+TIMES = st.integers(-(2**52), 2**52)
+
+
+def packer_of(types: dict[str, str], fingerprint: str = FINGERPRINT, name: str = "group") -> Packer:
+    return Packer(name, [(feature, ibis.dtype(kind)) for feature, kind in types.items()], fingerprint)
+
+
+SCHEMAS = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.sampled_from(list(VALUES)), max_size=70
+)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> tuple[dict[str, str], int, dict[str, Any]]:
+    types = draw(SCHEMAS)
+    values = {feature: draw(st.none() | VALUES[kind]) for feature, kind in types.items()}
+    return types, draw(TIMES), values
+
+
+@given(rows())
+def test_values_come_out_as_they_went_in(row: tuple[dict[str, str], int, dict[str, Any]]) -> None:
+    types, at_ms, values = row
+    packer = packer_of(types)
+    assert packer.unpack(packer.pack(at_ms, values)) == PackedRow(at_ms, values)
+
+
+@given(rows())
+def test_the_order_of_declaration_does_not_matter(row: tuple[dict[str, str], int, dict[str, Any]]) -> None:
+    types, at_ms, values = row
+    reader = packer_of(dict(reversed(types.items())))
+    assert reader.unpack(packer_of(types).pack(at_ms, values)) == PackedRow(at_ms, values)
+
+
+@given(rows(), SCHEMAS)
+def test_a_row_of_other_columns_is_refused(
+    row: tuple[dict[str, str], int, dict[str, Any]], other: dict[str, str]
+) -> None:
+    types, at_ms, values = row
+    read = packer_of(other).unpack(packer_of(types).pack(at_ms, values))
+    expected = PackedRow(at_ms, values) if other == types else Refused("layout", FINGERPRINT, at_ms)
+    assert read == expected
+
+
+@given(rows())
+def test_a_row_of_another_fingerprint_is_refused(row: tuple[dict[str, str], int, dict[str, Any]]) -> None:
+    types, at_ms, values = row
+    packed = packer_of(types).pack(at_ms, values)
+    assert packer_of(types, "ff" * 8).unpack(packed) == Refused("fingerprint", FINGERPRINT, at_ms)
+
+
+@given(rows(), st.data())
+def test_a_row_cut_short_or_with_more_behind_it_is_damaged(
+    row: tuple[dict[str, str], int, dict[str, Any]], data: st.DataObject
+) -> None:
+    types, at_ms, values = row
+    packer = packer_of(types)
+    packed = packer.pack(at_ms, values)
+    cut = packed[: data.draw(st.integers(0, len(packed) - 1))]
+    assert packer.unpack(cut) == Refused("damaged")
+    assert packer.unpack(packed + b"x") == Refused("damaged")
+
+
+@given(rows(), st.data())
+def test_bytes_that_are_no_row_raise_nothing(
+    row: tuple[dict[str, str], int, dict[str, Any]], data: st.DataObject
+) -> None:
+    types, at_ms, values = row
+    packer = packer_of(types)
+    packed = packer.pack(at_ms, values)
+    noise = data.draw(st.binary(max_size=len(packed)))
+    for bad in (noise, packed[: len(packed) - len(noise)] + noise, packed[: HEADER.size] + noise):
+        assert isinstance(packer.unpack(bad), PackedRow | Refused)
+
+
+def test_another_version_of_the_format_is_refused() -> None:
+    packer = packer_of({"plays": "int64"})
+    packed = b"\x02" + packer.pack(5_000, {"plays": 1})[1:]
+    assert packer.unpack(packed) == Refused("version", FINGERPRINT, 5_000)
+
+
+def test_the_layout_is_the_documented_one() -> None:
+    packer = packer_of({"rate": "float64", "plays": "int64", "tracks": "array<string>", "none": "int64"})
+    packed = packer.pack(1_700_000_000_000, {"rate": 0.5, "plays": 7, "tracks": ["ä", "b"]})
+    version, columns, _checksum, fingerprint, at_ms = HEADER.unpack_from(packed)
+    assert (version, columns, fingerprint.hex(), at_ms) == (1, 4, FINGERPRINT, 1_700_000_000_000)
+    assert struct.unpack_from("<q", packed, 16) == (1_700_000_000_000,)
+    # Columns by name: none, plays, rate, tracks; the first is null.
+    nulls, none, plays, rate, offset, length = struct.unpack_from("<QqqdII", packed, 24)
+    assert (nulls, none, plays, rate) == (0b0001, 0, 7, 0.5)
+    assert (offset, length) == (64, len(packed) - 64)
+    assert packed[64:] == struct.pack("<III", 2, 2, 1) + "äb".encode()
+
+
+def test_a_row_written_by_an_earlier_release_is_still_read() -> None:
+    packed = bytes.fromhex(
+        "01000200283ac98e00112233445566ff0068e5cf8b010000010000000000000000000000000000000700000000000000"
+    )
+    assert packer_of({"plays": "int64", "a": "int64"}).unpack(packed) == PackedRow(
+        1_700_000_000_000, {"a": None, "plays": 7}
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("int64", "1"),
+        ("int64", 1.5),
+        ("int64", 2**63),
+        ("float64", "1"),
+        ("string", 1),
+        ("string", "\ud800"),
+        ("array<string>", "abc"),
+        ("array<string>", [1]),
+        ("array<string>", ["a", None]),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
+    with pytest.raises(InputError, match="does not fit"):
+        packer_of({"feature": kind}).pack(0, {"feature": value})
+
+
+def test_an_unknown_feature_and_an_absurd_time_are_refused() -> None:
+    packer = packer_of({"plays": "int64"})
+    with pytest.raises(InputError, match="no feature skips"):
+        packer.pack(0, {"skips": 1})
+    with pytest.raises(InputError, match="out of range"):
+        packer.pack(2**60, {"plays": 1})
+
+
+def test_a_type_that_cannot_be_packed_is_named() -> None:
+    with pytest.raises(UnsupportedError, match="'when' of 'group' is timestamp"):
+        packer_of({"when": "timestamp"})
+
+
+def test_every_declared_group_can_be_packed() -> None:
+    declarations = load_declarations()
+    for group in declarations.groups:
+        packer = Packer.of(declarations.plan(group.name))
+        assert packer.unpack(packer.pack(1_000, {})) == PackedRow(1_000, dict.fromkeys(group.feature_names))

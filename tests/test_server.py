@@ -1,0 +1,221 @@
+"""The feature server over HTTP, with an online store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from playhead.declarations import load_declarations
+from playhead.serving.online import OnlineStore, key_of
+from playhead.serving.packed import Packer
+from playhead.serving.served_log import ServedLog
+from playhead.serving.server import MAX_CANDIDATES, ServerMetrics, create_app
+from schemas.features_pb2 import ServedFeatures
+
+NOW_S = 1_700_000_123.456
+LISTENER = {"plays_1m": 1, "plays_1h": 12, "skip_rate_1h": 0.25, "last_5_tracks": ["t2", "t1"]}
+
+
+@dataclass
+class Redis:
+    """The commands that a server needs, and how often it asked."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    round_trips: int = 0
+    away: bool = False
+
+    def register_script(self, _script: str) -> None:
+        return None
+
+    def mget(self, keys: list[bytes]) -> list[bytes | None]:
+        self._answer()
+        return [self.rows.get(key) for key in keys]
+
+    def ping(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.round_trips += 1
+        if self.away:
+            raise RedisConnectionError("refused")
+
+
+@dataclass
+class Producer:
+    """Keeps what is sent; takes `room` messages."""
+
+    sent: list[tuple[bytes, ServedFeatures]] = field(default_factory=list)
+    room: int = 10_000
+
+    def produce(self, _topic: str, value: bytes, *, key: bytes, on_delivery: Any, **_: Any) -> None:
+        if len(self.sent) >= self.room:
+            raise BufferError("queue full")
+        self.sent.append((key, ServedFeatures.FromString(value)))
+        on_delivery(None, None)
+
+    def poll(self, _seconds: float) -> None:
+        return None
+
+
+@dataclass
+class Served:
+    """A server and what is around it."""
+
+    client: TestClient
+    redis: Redis
+    producer: Producer
+
+    def put(self, group: str, entity: str, at_ms: int, values: Mapping[str, Any]) -> None:
+        packed = Packer.of(load_declarations().plan(group)).pack(at_ms, values)
+        self.redis.rows[key_of(group, entity)] = packed
+
+    def ask(self, **changes: Any) -> Any:
+        body = {"service": "listener_v1", "user_id": "u1"} | changes
+        return self.client.post("/v1/features", json=body)
+
+
+@pytest.fixture
+def served() -> Served:
+    redis, producer, registry = Redis(), Producer(), CollectorRegistry()
+    app = create_app(
+        load_declarations(),
+        OnlineStore(redis, "memory"),
+        ServedLog(producer, "served", registry),
+        ServerMetrics(registry),
+        clock_s=lambda: NOW_S,
+    )
+    return Served(TestClient(app), redis, producer)
+
+
+def test_a_vector_has_every_feature_of_the_service_with_null_where_there_is_no_row(served: Served) -> None:
+    served.put("listener", "u1", 1_700_000_000_000, LISTENER)
+    served.put("track", "t1", 1_700_000_001_000, {"plays_1h": 5})
+    answer = served.ask(candidates=[{"track_id": "t1", "artist_id": "a1"}, {"track_id": "t2"}], request_id="r1").json()
+    assert {k: answer[k] for k in ("request_id", "service", "serve_time_ms")} == {
+        "request_id": "r1",
+        "service": "listener_v1",
+        "serve_time_ms": 1_700_000_123_456,
+    }
+    assert answer["user"]["listener__last_5_tracks"] == ["t2", "t1"]
+    assert answer["user"]["listener__skip_rate_1h"] == 0.25
+    assert answer["user"]["listener__pauses_1h"] is None
+    assert answer["event_timestamps_ms"] == {"listener": 1_700_000_000_000}
+    first, second = answer["candidates"]
+    assert (first["track_id"], first["artist_id"], second["artist_id"]) == ("t1", "a1", None)
+    assert (first["features"]["track__plays_1h"], second["features"]["track__plays_1h"]) == (5, None)
+    assert first["event_timestamps_ms"] == {"track": 1_700_000_001_000}
+    declared = {f"{g.name}__{f}" for g in load_declarations().service("listener_v1").groups for f in g.feature_names}
+    assert answer["user"].keys() | first["features"].keys() == declared
+    assert first["features"].keys() == second["features"].keys()
+
+
+def test_a_request_is_one_round_trip_however_many_candidates(served: Served) -> None:
+    served.ask(candidates=[{"track_id": f"t{n}", "artist_id": "a1"} for n in range(MAX_CANDIDATES)])
+    assert served.redis.round_trips == 1
+
+
+def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
+    served.put("listener", "u1", 1_700_000_000_000, LISTENER)
+    served.put("track", "t1", 1_700_000_001_000, {"plays_1h": 5})
+    answer = served.ask(candidates=[{"track_id": "t1"}, {"track_id": "t2", "artist_id": "a1"}]).json()
+    (key, first), (_, second) = served.producer.sent
+    assert key == b"u1"
+    assert (first.request_id, first.service, first.serve_time_ms) == (
+        answer["request_id"],
+        "listener_v1",
+        1_700_000_123_456,
+    )
+    assert dict(first.entities) == {"user_id": "u1", "track_id": "t1"}
+    assert dict(second.entities) == {"user_id": "u1", "track_id": "t2", "artist_id": "a1"}
+    assert dict(first.event_timestamps_ms) == {"listener": 1_700_000_000_000, "track": 1_700_000_001_000}
+    assert first.fingerprints["track"] == load_declarations().plan("track").fingerprint
+    assert first.values["track__plays_1h"].int_value == 5
+    assert list(first.values["listener__last_5_tracks"].string_list.values) == ["t2", "t1"]
+    assert second.values["track__plays_1h"].WhichOneof("kind") is None
+    assert first.values.keys() == answer["user"].keys() | answer["candidates"][0]["features"].keys()
+
+
+def test_without_candidates_the_users_own_vector_is_served_and_logged(served: Served) -> None:
+    served.put("listener", "u1", 1_700_000_000_000, LISTENER)
+    assert served.ask().json()["candidates"] == []
+    ((_, message),) = served.producer.sent
+    assert dict(message.entities) == {"user_id": "u1"}
+    assert message.values["listener__plays_1h"].int_value == 12
+
+
+def test_a_row_of_another_declaration_is_not_served_and_is_counted(served: Served) -> None:
+    plan = load_declarations().plan("track")
+    other = Packer(plan.name, plan.schema, "f" * 16)
+    served.redis.rows[key_of("track", "t1")] = other.pack(1_000, {"plays_1h": 5})
+    (candidate,) = served.ask(candidates=[{"track_id": "t1"}]).json()["candidates"]
+    assert candidate["features"]["track__plays_1h"] is None
+    assert candidate["event_timestamps_ms"] == {}
+    assert 'playhead_serve_rows_total{status="refused",view="track"} 1.0' in served.client.get("/metrics").text
+
+
+def test_a_full_queue_drops_vectors_and_counts_them(served: Served) -> None:
+    served.producer.room = 1
+    assert served.ask(candidates=[{"track_id": f"t{n}"} for n in range(3)]).status_code == 200
+    metrics = served.client.get("/metrics").text
+    assert 'playhead_served_vectors_total{fate="sent"} 3.0' in metrics
+    assert 'playhead_served_vectors_total{fate="dropped"} 2.0' in metrics
+    assert 'playhead_served_vectors_total{fate="delivered"} 1.0' in metrics
+
+
+def test_an_unknown_service_is_404_with_the_nearest_name(served: Served) -> None:
+    answer = served.ask(service="listner_v1")
+    assert answer.status_code == 404
+    assert answer.json()["hint"] == "did you mean 'listener_v1'?"
+    assert "known: listener_v1" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"user_id": ""},
+        {"user_id": 3},
+        {"user_id": "u" * 129},
+        {"user_id": None},
+        {"candidates": [{"artist_id": "a1"}]},
+        {"candidates": [{"track_id": "t"}] * (MAX_CANDIDATES + 1)},
+        {"candidate": []},
+    ],
+)
+def test_a_bad_body_is_422_and_says_where(served: Served, changes: dict[str, Any]) -> None:
+    answer = served.ask(**changes)
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith("body.")
+    assert served.producer.sent == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b"[]", b'{"service":"listener_v1","user_id":"\\ud800"}', b'{"\\ud800":1}']
+)
+def test_a_body_that_is_no_json_or_no_unicode_is_422(served: Served, body: bytes) -> None:
+    answer = served.client.post("/v1/features", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_a_body_of_many_megabytes_is_refused_unread(served: Served) -> None:
+    assert served.ask(user_id="u" * 3_000_000).status_code == 413
+
+
+def test_without_the_store_the_server_is_alive_but_not_ready(served: Served) -> None:
+    served.redis.away = True
+    assert served.client.get("/health").status_code == 200
+    assert served.client.get("/ready").status_code == 503
+    answer = served.ask()
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "StackError"
+
+
+def test_the_documentation_describes_the_answer(served: Served) -> None:
+    schema = cast("dict[str, Any]", served.client.get("/openapi.json").json())
+    answer = schema["components"]["schemas"]["FeaturesResponse"]["properties"]
+    assert answer.keys() == served.ask().json().keys()

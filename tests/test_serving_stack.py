@@ -1,0 +1,301 @@
+"""The online half of serving on real servers: Redis, Kafka, Feast and the lake."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import ibis
+import orjson
+import pandas as pd
+import pytest
+from confluent_kafka import Producer
+from deltalake import DeltaTable
+
+from playhead.config import RedisSettings, Settings
+from playhead.declarations import load_declarations
+from playhead.errors import StackError
+from playhead.serving.lander import land_served
+from playhead.serving.online import OnlineStore, Written, open_online_store
+from playhead.serving.packed import PackedRow, Packer, Refused
+from playhead.serving.registry import apply, open_feature_store
+from playhead.serving.server import run_server
+from playhead.serving.topic import open_topic
+from playhead.serving.writer import run_writer
+from playhead.stack.kafka import create_topics
+from tests.conftest import free_ports
+from tests.polling import eventually
+
+pytestmark = pytest.mark.stack
+
+LISTENER = {"plays_1m": 1, "plays_1h": 12, "skip_rate_1h": 0.25, "last_5_tracks": ["t2", "t1"]}
+
+
+@pytest.fixture
+def own(stack: Settings, tmp_path: Path) -> Settings:
+    """The running stack, with topics and a home of this test's own."""
+    names = {f"{kind}_topic": f"{kind}-{uuid4().hex}" for kind in ("feature_rows", "served")}
+    kafka = stack.kafka.model_copy(update=names)
+    create_topics(kafka)
+    return stack.model_copy(update={"kafka": kafka, "home": tmp_path})
+
+
+@pytest.fixture
+def store(stack: Settings) -> Iterator[OnlineStore]:
+    with open_online_store(stack.redis) as opened:
+        yield opened
+
+
+@pytest.fixture
+def packer() -> Packer:
+    """The packer of a group that no other test knows."""
+    return Packer(f"g{uuid4().hex}", [("plays", ibis.dtype("int64"))], "00112233445566ff")
+
+
+def entity_of(name: str) -> str:
+    return f"{name}-{uuid4().hex}"
+
+
+def put(store: OnlineStore, group: str, entity: str, at_ms: int, values: Mapping[str, Any]) -> None:
+    packer = Packer.of(load_declarations().plan(group))
+    store.write(group, [(entity, packer.pack(at_ms, values))])
+
+
+def produce(settings: Settings, *values: bytes | None) -> None:
+    producer = Producer(settings.kafka.client())
+    for value in values:
+        producer.produce(settings.kafka.feature_rows_topic, value)
+    assert producer.flush(30) == 0
+
+
+def feature_row(group: str, entity: str, at_ms: int, values: Mapping[str, Any]) -> bytes:
+    fingerprint = load_declarations().plan(group).fingerprint
+    row = {"group": group, "fingerprint": fingerprint, "entity": entity, "event_timestamp_ms": at_ms}
+    return orjson.dumps(row | {"values": dict(values)})
+
+
+# --- the online store --------------------------------------------------------------------------------------------
+
+
+def test_a_newer_row_replaces_an_equal_one_replaces_and_an_older_one_does_not(
+    store: OnlineStore, packer: Packer
+) -> None:
+    group = packer.name
+    assert store.write(group, [("e", packer.pack(2_000, {"plays": 1}))]) == Written(1, 0)
+    assert store.write(group, [("e", packer.pack(1_999, {"plays": 2}))]) == Written(0, 1)
+    assert store.write(group, [("e", packer.pack(2_000, {"plays": 3}))]) == Written(1, 0)
+    assert store.read(packer, ["e", "other"]) == [PackedRow(2_000, {"plays": 3}), None]
+    assert store.write(group, [("e", packer.pack(2_001, {"plays": 4}))]) == Written(1, 0)
+    assert store.read(packer, ["e"]) == [PackedRow(2_001, {"plays": 4})]
+
+
+def test_times_before_1970_are_older(store: OnlineStore, packer: Packer) -> None:
+    rows = [("e", packer.pack(at_ms, {"plays": at_ms})) for at_ms in (-5, -6, 0, -1)]
+    assert store.write(packer.name, rows) == Written(2, 2)
+    assert store.read(packer, ["e"]) == [PackedRow(0, {"plays": 0})]
+
+
+def test_rows_that_several_writers_bring_in_any_order_end_with_the_newest(store: OnlineStore, packer: Packer) -> None:
+    rng = random.Random(7)
+    rows = [(f"e{rng.randrange(40)}", rng.randrange(1_000)) for _ in range(12_000)]
+    packed = [(entity, packer.pack(at, {"plays": at})) for entity, at in rows]
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda part: store.write(packer.name, packed[part::4]), range(4)))
+    newest: dict[str, int] = {}
+    for entity, at in rows:
+        newest[entity] = max(at, newest.get(entity, 0))
+    assert sum(c.written + c.ignored for c in counts) == len(rows)
+    assert store.read(packer, list(newest)) == [PackedRow(at, {"plays": at}) for at in newest.values()]
+    assert store.count(packer.name) == len(newest)
+
+
+def test_a_group_is_counted_and_deleted_apart_from_groups_with_like_names(store: OnlineStore) -> None:
+    name = uuid4().hex
+    schema = [("plays", ibis.dtype("int64"))]
+    packers = [Packer(group, schema, "0" * 16) for group in (f"{name}[ab]*", f"{name}a", f"{name}a:b")]
+    for rows, packer in enumerate(packers, start=1):
+        store.write(packer.name, [(f"e{n}", packer.pack(0, {})) for n in range(rows)])
+    assert [store.count(packer.name) for packer in (packers[0], packers[2])] == [1, 3]
+    assert store.delete(packers[0].name) == 1
+    assert store.read(packers[1], ["e0"]) == [PackedRow(0, {"plays": None})]
+
+
+def test_a_row_of_an_earlier_declaration_is_refused_until_it_is_replaced(store: OnlineStore, packer: Packer) -> None:
+    later = Packer(packer.name, [("plays", ibis.dtype("int64"))], "ff" * 8)
+    store.write(packer.name, [("e", packer.pack(1_000, {"plays": 1}))])
+    assert store.read(later, ["e"]) == [Refused("fingerprint", packer.fingerprint, 1_000)]
+    store.write(packer.name, [("e", later.pack(1_000, {"plays": 2}))])
+    assert store.read(later, ["e"]) == [PackedRow(1_000, {"plays": 2})]
+
+
+def test_lists_are_kept_by_entity_and_for_everybody_and_the_newest_wins(store: OnlineStore) -> None:
+    name = f"top_{uuid4().hex}"
+    assert store.read_list(name) is None
+    store.write_lists(name, 2_000, {"": [{"track_id": "t1", "plays": 3}], "u1": ["t9"]})
+    assert store.write_lists(name, 1_000, {"": []}) == Written(0, 1)
+    assert store.read_list(name) == [{"track_id": "t1", "plays": 3}]
+    assert store.read_list(name, "u1") == ["t9"]
+
+
+def test_without_a_server_the_error_says_where_and_what_to_do(stack: Settings) -> None:
+    (port,) = free_ports(1)
+    settings = stack.model_copy(
+        update={
+            "redis": RedisSettings(port=port),
+            "kafka": stack.kafka.model_copy(update={"port": port}),
+        }
+    )
+    with pytest.raises(StackError, match=rf"Redis at 127.0.0.1:{port}.*playhead up"), open_online_store(settings.redis):
+        pass
+    with (
+        pytest.raises(StackError, match=rf"Kafka at 127.0.0.1:{port}.*playhead up"),
+        open_topic(settings.kafka, "any", "test"),
+    ):
+        pass
+
+
+# --- the online writer -------------------------------------------------------------------------------------------
+
+
+def test_feature_rows_are_written_once_and_bad_ones_are_passed_over(own: Settings, store: OnlineStore) -> None:
+    user = entity_of("u")
+    good = [feature_row("listener", user, at_ms, LISTENER | {"plays_1m": at_ms}) for at_ms in (2_000, 3_000, 1_000)]
+    produce(own, *good, b"{", None, feature_row("track", user, 1_000, {"plays_1h": "many"}))
+    first = run_writer(own, Event(), until_caught_up=True)
+    assert first.rows["malformed"] == 2
+    assert first.rows["bad_value"] == 1
+    assert sum(first.rows.values()) == 6
+    packer = Packer.of(load_declarations().plan("listener"))
+    (row,) = store.read(packer, [user])
+    assert isinstance(row, PackedRow)
+    assert row.event_timestamp_ms == 3_000
+    assert {name: row.values[name] for name in LISTENER} == LISTENER | {"plays_1m": 3_000}
+    assert run_writer(own, Event(), until_caught_up=True).rows == {}
+
+
+def test_a_running_writer_shows_metrics_and_stops_clean(own: Settings, store: OnlineStore) -> None:
+    user, stop = entity_of("u"), Event()
+    packer = Packer.of(load_declarations().plan("listener"))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_writer, own, stop)
+        try:
+            produce(own, feature_row("listener", user, 1_000, LISTENER))
+            assert eventually(lambda: store.read(packer, [user]) != [None], 30)
+            address = f"http://127.0.0.1:{own.serve.writer_metrics_port}/metrics"
+            assert eventually(lambda: 'playhead_writer_rows_total{outcome="written"} 1.0' in httpx.get(address).text)
+        finally:
+            stop.set()
+        assert running.result(30).rows == {"written": 1}
+    assert run_writer(own, Event(), until_caught_up=True).rows == {}
+
+
+# --- Feast -------------------------------------------------------------------------------------------------------
+
+
+def test_feast_writes_by_the_same_rule_and_deletes_only_its_own_views(own: Settings, store: OnlineStore) -> None:
+    user = entity_of("u")
+    apply(own, load_declarations())
+    feast_store = open_feature_store(own)
+    put(store, "session", user, 1_700_000_000_000, {"session_plays": 4})
+
+    def write(at: str, plays: int) -> None:
+        values = dict.fromkeys(load_declarations().group("listener").feature_names, None)
+        row = values | {"user_id": user, "event_timestamp": pd.Timestamp(at, tz="UTC")}
+        row |= {"plays_1h": plays, "last_5_tracks": ["t1"], "skip_rate_1h": 0.5}
+        feast_store.write_to_online_store("listener", pd.DataFrame([row]))
+
+    def read() -> dict[str, Any]:
+        names = ("plays_1h", "last_5_tracks", "skip_rate_1h", "pauses_1h")
+        asked = [f"listener:{name}" for name in names]
+        answer: dict[str, Any] = feast_store.get_online_features(asked, [{"user_id": user}]).to_dict()
+        return {name: answer[name][0] for name in names}
+
+    write("2024-01-02", 2)
+    write("2024-01-01", 1)
+    assert read() == {"plays_1h": 2, "last_5_tracks": ["t1"], "skip_rate_1h": 0.5, "pauses_1h": None}
+    write("2024-01-02", 3)
+    assert read()["plays_1h"] == 3
+    view = feast_store.get_feature_view("listener")
+    feast_store._get_provider().teardown_infra(feast_store.project, [view], [])
+    assert read()["plays_1h"] is None
+    (session,) = store.read(Packer.of(load_declarations().plan("session")), [user])
+    assert isinstance(session, PackedRow)
+
+
+# --- the server, its log and the lake ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    """A running feature server; on leaving it has stopped and sent its log."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_server, settings, stop)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{settings.serve.port}", timeout=10) as client:
+                assert eventually(lambda: running.done() or _is_ready(client), 30)
+                yield client
+        finally:
+            stop.set()
+            running.result(30)
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return client.get("/ready").status_code == 200
+    return False
+
+
+def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Settings, store: OnlineStore) -> None:
+    user, tracks, artist = entity_of("u"), [entity_of("t") for _ in range(3)], entity_of("a")
+    put(store, "listener", user, 1_700_000_000_000, LISTENER)
+    put(store, "listener_daily", user, 1_699_920_000_000, {"plays_7d": 70, "plays_30d": 300})
+    put(store, "artist", artist, 1_700_000_002_000, {"plays_1h": 9, "plays_1d": 90})
+    for plays, track in enumerate(tracks[:2], start=5):
+        put(store, "track", track, 1_700_000_001_000, {"plays_1h": plays})
+    candidates = [{"track_id": track, "artist_id": artist} for track in tracks]
+    with serving(own) as client:
+        answer = client.post(
+            "/v1/features", json={"service": "listener_v1", "user_id": user, "candidates": candidates}
+        ).json()
+    vectors = [answer["user"] | candidate["features"] for candidate in answer["candidates"]]
+    assert [vector["track__plays_1h"] for vector in vectors] == [5, 6, None]
+
+    apply(own, load_declarations())
+    feast_store = open_feature_store(own)
+    said = feast_store.get_online_features(
+        feast_store.get_feature_service("listener_v1"),
+        [{"user_id": user, **candidate} for candidate in candidates],
+        full_feature_names=True,
+    ).to_dict()
+    assert [{name: said[name][place] for name in vectors[0]} for place in range(3)] == vectors
+
+    assert land_served(own, Event()).landed == {"listener_v1": 3}
+    assert land_served(own, Event()).landed == {"listener_v1": 0}
+    landed = DeltaTable(own.lake / "served" / "listener_v1").to_pyarrow_table().sort_by("kafka_offset").to_pylist()
+    assert [{name: row[name] for name in vectors[0]} for row in landed] == vectors
+    assert [row["track_id"] for row in landed] == tracks
+    assert {row["request_id"] for row in landed} == {answer["request_id"]}
+    assert [int(row["serve_time"].timestamp() * 1_000) for row in landed] == [answer["serve_time_ms"]] * 3
+
+
+def test_a_table_that_was_deleted_is_filled_again(own: Settings) -> None:
+    with serving(own) as client:
+        for _ in range(5):
+            client.post("/v1/features", json={"service": "listener_v1", "user_id": "u"})
+    assert land_served(own, Event()).landed == {"listener_v1": 5}
+    path = own.lake / "served"
+    path.rename(path.with_name("elsewhere"))
+    assert land_served(own, Event()).landed == {"listener_v1": 5}
+
+
+def test_a_taken_port_is_an_error_that_names_the_setting(own: Settings) -> None:
+    with serving(own), pytest.raises(StackError, match=r"serve\.port.*PLAYHEAD_SERVE__PORT"):
+        run_server(own, Event())

@@ -1,0 +1,164 @@
+"""The skew check finds every value that was served otherwise than the offline store has it, and no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from typer.testing import CliRunner
+
+from playhead.checks import results
+from playhead.checks.skew import FeatureSkew, check_skew
+from playhead.cli import app
+from playhead.config import Settings
+from playhead.declarations import load_declarations
+from playhead.errors import InputError, UnknownName
+from playhead.serving.registry import apply
+from tests.archive import STAMP, at, write_rows
+
+NOON = 1_700_049_600_000
+THIRD = 1 / 3
+ROW = {
+    "user_id": "u1",
+    "event_timestamp_ms": NOON,
+    "plays_1h": 3,
+    "skips_1h": 1,
+    "skip_rate_1h": THIRD,
+    "last_5_tracks": ["t2", "t1"],
+}
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Iterator[Path]:
+    """A lake with one row of `listener` and one of `track_daily`, known to Feast."""
+    declared = load_declarations()
+    write_rows(settings.lake, declared.plan("listener"), [ROW])
+    daily = {"track_id": "t1", "event_timestamp_ms": NOON, "plays_7d": 9}
+    write_rows(settings.lake, declared.plan("track_daily"), [daily])
+    apply(settings, declared)
+    yield settings.lake
+
+
+def serve(lake: Path, *vectors: dict[str, Any]) -> None:
+    """Append vectors to the served log as it is landed; what a vector does not name was served as in the lake."""
+    declared = load_declarations()
+    service = declared.service("listener_v1")
+    kinds: dict[str, pa.DataType] = {"request_id": pa.string(), "service": pa.string(), "serve_time": STAMP}
+    kinds |= {group.entity.key: pa.string() for group in service.groups}
+    for group in service.groups:
+        kinds |= {
+            f"{group.name}__{name}": ibis.dtype(kind).to_pyarrow() for name, kind in declared.plan(group.name).schema
+        }
+        kinds[f"{group.name}__event_timestamp_ms"] = pa.int64()
+    usual = {
+        "service": "listener_v1",
+        "serve_time": at(NOON + 1_500),
+        "user_id": "u1",
+        "track_id": "t1",
+        "artist_id": "a1",
+        "track_daily__plays_7d": 9,
+        "listener__event_timestamp_ms": NOON,
+    } | {f"listener__{name}": value for name, value in ROW.items() if name not in ("user_id", "event_timestamp_ms")}
+    rows = [dict.fromkeys(kinds) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
+    write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=pa.schema(kinds)), mode="append")
+
+
+def by_feature(features: tuple[FeatureSkew, ...]) -> dict[str, FeatureSkew]:
+    return {each.feature: each for each in features}
+
+
+def test_what_was_served_as_it_is_stored_matches_to_the_last_digit(settings: Settings, lake: Path) -> None:
+    serve(lake, {}, {}, {"track_id": None, "artist_id": None, "track_daily__plays_7d": None})
+    skew = check_skew(settings, load_declarations(), ["listener_v1"])
+    assert (skew.rows, skew.mismatches, skew.differences) == ({"listener_v1": 3}, 0, ())
+    assert skew.matches == skew.values == 3 * len(skew.features)
+    assert len(skew.features) == sum(len(g.feature_names) for g in load_declarations().service("listener_v1").groups)
+
+
+def test_each_kind_of_difference_is_counted_where_it_is(settings: Settings, lake: Path) -> None:
+    serve(
+        lake,
+        {},
+        {"listener__skip_rate_1h": 0.333333333333333},
+        {"listener__last_5_tracks": ["t1", "t2"], "listener__plays_1h": None},
+        {"listener__plays_1d": 0},
+        {"serve_time": at(NOON - 1)},
+    )
+    skew = check_skew(settings, load_declarations(), ["listener_v1"])
+    found = by_feature(skew.features)
+    counts = {n: (f.matches, f.mismatches, f.null_served, f.null_offline) for n, f in found.items() if f.mismatches}
+    assert counts == {
+        "listener__plays_1h": (3, 2, 1, 1),
+        "listener__skips_1h": (4, 1, 0, 1),
+        "listener__skip_rate_1h": (3, 2, 0, 1),
+        "listener__last_5_tracks": (3, 2, 0, 1),
+        "listener__plays_1d": (4, 1, 0, 1),
+        "track_daily__plays_7d": (4, 1, 0, 1),
+    }
+    assert skew.mismatches == 9
+    rate = next(d for d in skew.differences if d.feature == "listener__skip_rate_1h")
+    assert (rate.request_id, rate.served, rate.offline) == ("r1", 0.333333333333333, THIRD)
+    assert (rate.entities["user_id"], rate.served_event_timestamp_ms) == ("u1", NOON)
+
+
+def test_the_result_is_kept(settings: Settings, lake: Path) -> None:
+    serve(lake, {}, {"listener__plays_1h": 4})
+    check_skew(settings, load_declarations(), ["listener_v1"])
+    saved = results.load(settings, "skew")
+    assert saved is not None
+    assert (saved["rows"], saved["mismatches"]) == ({"listener_v1": 2}, 1)
+    (differing,) = [feature for feature in saved["features"] if feature["mismatches"]]
+    assert differing == {
+        "service": "listener_v1",
+        "feature": "listener__plays_1h",
+        "rows": 2,
+        "matches": 1,
+        "mismatches": 1,
+        "null_served": 0,
+        "null_offline": 0,
+    }
+    assert [(d["served"], d["offline"]) for d in saved["differences"]] == [(4, 3)]
+
+
+def test_a_sample_is_the_same_each_time(settings: Settings, lake: Path) -> None:
+    serve(lake, *({"listener__plays_1h": i} for i in range(40)))
+    first, second = (check_skew(settings, load_declarations(), ["listener_v1"], sample=7) for _ in range(2))
+    assert first.rows == {"listener_v1": 7}
+    assert first == second
+
+
+@pytest.fixture
+def command() -> Callable[..., Any]:
+    """`playhead check skew …`."""
+    return lambda *arguments: CliRunner().invoke(app, ["check", "skew", *arguments])
+
+
+def test_the_exit_code_says_whether_too_much_differs(
+    settings: Settings, lake: Path, command: Callable[..., Any]
+) -> None:
+    place = ("--home", str(settings.home))
+    serve(lake, {})
+    assert command(*place).exit_code == 0
+    serve(lake, {"listener__plays_1h": 4})
+    found = command(*place)
+    assert found.exit_code == 1
+    assert "served 4 from the row of" in found.stdout
+    assert command(*place, "--max-mismatch-rate", "0.5").exit_code == 0
+    as_json = command(*place, "--json")
+    assert json.loads(as_json.stdout[as_json.stdout.index("{\n") :])["mismatches"] == 1
+
+
+def test_a_log_that_is_not_there_is_told(settings: Settings, lake: Path) -> None:
+    with pytest.raises(InputError, match="no served vectors"):
+        check_skew(settings, load_declarations(), ["listener_v1"])
+    with pytest.raises(UnknownName, match="did you mean 'listener_v1'"):
+        check_skew(settings, load_declarations(), ["listener_v2"])
+    write_deltalake(lake / "served" / "listener_v1", pa.table({"request_id": ["r"]}))
+    with pytest.raises(InputError, match="no column serve_time, user_id"):
+        check_skew(settings, load_declarations(), ["listener_v1"])
