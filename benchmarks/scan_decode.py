@@ -8,8 +8,8 @@ from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 from playhead.config import Settings, load_settings
 from playhead.speed import sql
 from playhead.speed.decode import decoded_columns
-from playhead.speed.job import TABLE_SETTINGS
-from playhead.speed.source import DECODED, decoded_rows
+from playhead.speed.job import _TABLE_SETTINGS
+from playhead.speed.source import decoded_rows
 
 
 def submit(settings: Settings) -> None:
@@ -17,14 +17,14 @@ def submit(settings: Settings) -> None:
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.get_config().enable_object_reuse()
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in TABLE_SETTINGS.items():
+    for key, value in _TABLE_SETTINGS.items():
         tables.get_config().set(key, value)
     # Registers the view of decoded rows; what it does with them afterwards is in no plan until a sink asks for it.
     decoded_rows(tables, settings)
     tables.execute_sql(
         f"CREATE TEMPORARY TABLE nowhere ({sql.columns(decoded_columns())}) WITH ('connector' = 'blackhole')"
     )
-    tables.execute_sql(f"INSERT INTO nowhere SELECT * FROM {sql.name(DECODED)}")
+    tables.execute_sql("INSERT INTO nowhere SELECT * FROM `decoded`")
 
 
 if __name__ == "__main__":

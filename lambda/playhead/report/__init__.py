@@ -1,0 +1,1 @@
+"""The report: what is known of a home, gathered and shown as one page."""
