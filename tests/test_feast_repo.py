@@ -12,7 +12,7 @@ from feast import FeatureStore
 from feast.repo_config import load_repo_config
 from feast.repo_operations import apply_total
 
-from playhead.config import PROJECT, Settings
+from playhead.config import PROJECT, Settings, load_settings
 from playhead.declarations import Declarations, load_declarations
 from playhead.errors import InputError, StackError, UnknownName, UnsupportedError
 from playhead.serving.online import open_online_store
@@ -142,26 +142,29 @@ def test_a_view_is_not_forgotten_while_its_online_rows_cannot_be_deleted(setting
 
 
 @pytest.mark.stack
-def test_a_plain_program_gets_online_features(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    declared = load_declarations()
+def test_a_plain_program_gets_online_features(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, declared = tmp_path / "home", load_declarations()
+    home.mkdir()
+    (home / "playhead.toml").write_text(f"[redis]\nport = {stack.redis.port}\n")
+    apply(load_settings(home), declared)
     packer = Packer.of(declared.plan("track"))
-    values = {"plays_1m": 1, "plays_1h": 2, "plays_1d": 3, "skips_1h": 0}
-    apply(stack, declared)
-    monkeypatch.setenv("PLAYHEAD_HOME", str(stack.home))
+    row = {"plays_1m": 1, "plays_1h": 2, "plays_1d": 3, "skips_1h": 0}
     with open_online_store(stack.redis) as online:
-        online.write("track", [("feast-repo-1", packer.pack(NOON, values))])
+        online.write("track", [("feast-t1", packer.pack(NOON, row))])
+    archived = [{"artist_id": "feast-a1", "event_timestamp_ms": NOON + i * SECOND, "plays_1h": i} for i in range(3)]
+    write_rows(home / "lake", declared.plan("artist"), archived)
+    monkeypatch.setenv("PLAYHEAD_HOME", str(home))
     store = FeatureStore(repo_path=str(REPO))
-    entities = [{"track_id": "feast-repo-1"}, {"track_id": "feast-repo-2"}]
-    served = store.get_online_features(["track:plays_1h", "track:plays_1d"], entities).to_dict()
-    assert served == {
-        "track_id": ["feast-repo-1", "feast-repo-2"],
-        "plays_1h": [2, None],
-        "plays_1d": [3, None],
+    store.materialize(at(NOON), at(NOON + SECOND), feature_views=["artist", "session"])
+    entities = [{"track_id": "feast-t1", "artist_id": "feast-a1"}, {"track_id": "feast-t2", "artist_id": "feast-a2"}]
+    features = ["track:plays_1h", "track:plays_1d", "artist:plays_1h"]
+    assert store.get_online_features(features, entities, full_feature_names=True).to_dict() == {
+        "track_id": ["feast-t1", "feast-t2"],
+        "artist_id": ["feast-a1", "feast-a2"],
+        "track__plays_1h": [2, None],
+        "track__plays_1d": [3, None],
+        "artist__plays_1h": [1, None],
     }
-    apply(stack, Declarations(tuple(g for g in declared.groups if g.name != "track"), ()))
-    with open_online_store(stack.redis) as online:
-        assert online.read(packer, ["feast-repo-1"]) == [None]
-    apply(stack, declared)
 
 
 def test_a_registry_that_is_behind_is_refused(settings: Settings, tmp_path: Path) -> None:
@@ -186,3 +189,9 @@ def test_the_home_is_the_nearest_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert repo_settings().home == tmp_path / ".playhead"
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path / "named"))
     assert repo_settings().home == tmp_path / "named"
+
+
+def test_a_registry_that_is_none_is_told(settings: Settings) -> None:
+    settings.registry.write_bytes(b"no database" * 100)
+    with pytest.raises(InputError, match=r"registry\.db: .*not a database"):
+        open_feature_store(settings)

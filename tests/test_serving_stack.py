@@ -189,7 +189,8 @@ def test_a_running_writer_shows_metrics_and_stops_clean(own: Settings, store: On
             produce(own, feature_row("listener", user, 1_000, LISTENER))
             assert eventually(lambda: store.read(packer, [user]) != [None], 30)
             address = f"http://127.0.0.1:{own.serve.writer_metrics_port}/metrics"
-            assert eventually(lambda: 'playhead_writer_rows_total{outcome="written"} 1.0' in httpx.get(address).text)
+            written = 'playhead_writer_rows_total{outcome="written"} 1.0'
+            assert eventually(lambda: written in httpx.get(address).text, 30)
         finally:
             stop.set()
         assert running.result(30).rows == {"written": 1}
@@ -207,7 +208,8 @@ def test_feast_writes_by_the_same_rule_and_deletes_only_its_own_views(own: Setti
 
     def write(at: str, plays: int) -> None:
         values = dict.fromkeys(load_declarations().group("listener").feature_names, None)
-        row = values | {"user_id": user, "event_timestamp": pd.Timestamp(at, tz="UTC")}
+        times = dict.fromkeys(("event_timestamp", "created_at"), pd.Timestamp(at, tz="UTC"))
+        row = values | {"user_id": user} | times
         row |= {"plays_1h": plays, "last_5_tracks": ["t1"], "skip_rate_1h": 0.5}
         feast_store.write_to_online_store("listener", pd.DataFrame([row]))
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ibis
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
@@ -20,7 +19,8 @@ from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, UnknownName
 from playhead.serving.registry import apply
-from tests.archive import STAMP, at, write_rows
+from playhead.serving.served_table import served_schema
+from tests.archive import at, write_rows
 
 NOON = 1_700_049_600_000
 THIRD = 1 / 3
@@ -48,16 +48,8 @@ def lake(settings: Settings) -> Iterator[Path]:
 def serve(lake: Path, *vectors: dict[str, Any]) -> None:
     """Append vectors to the served log as it is landed; what a vector does not name was served as in the lake."""
     declared = load_declarations()
-    service = declared.service("listener_v1")
-    kinds: dict[str, pa.DataType] = {"request_id": pa.string(), "service": pa.string(), "serve_time": STAMP}
-    kinds |= {group.entity.key: pa.string() for group in service.groups}
-    for group in service.groups:
-        kinds |= {
-            f"{group.name}__{name}": ibis.dtype(kind).to_pyarrow() for name, kind in declared.plan(group.name).schema
-        }
-        kinds[f"{group.name}__event_timestamp_ms"] = pa.int64()
+    schema = served_schema(declared.service("listener_v1"), declared)
     usual = {
-        "service": "listener_v1",
         "serve_time": at(NOON + 1_500),
         "user_id": "u1",
         "track_id": "t1",
@@ -65,8 +57,8 @@ def serve(lake: Path, *vectors: dict[str, Any]) -> None:
         "track_daily__plays_7d": 9,
         "listener__event_timestamp_ms": NOON,
     } | {f"listener__{name}": value for name, value in ROW.items() if name not in ("user_id", "event_timestamp_ms")}
-    rows = [dict.fromkeys(kinds) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
-    write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=pa.schema(kinds)), mode="append")
+    rows = [dict.fromkeys(schema.names) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
+    write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=schema), mode="append")
 
 
 def by_feature(features: tuple[FeatureSkew, ...]) -> dict[str, FeatureSkew]:

@@ -9,8 +9,10 @@ from typing import Any, cast
 import ibis
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from playhead.errors import StackError
+from playhead.serving.kafka_errors import ErrorLog
 from playhead.serving.online import OnlineStore, Written
 from playhead.serving.packed import Packer
 from playhead.serving.topic import TopicReader
@@ -123,3 +125,19 @@ def test_catching_up_gives_up_when_the_store_stays_away() -> None:
     with pytest.raises(StackError, match=r"no progress.*Redis is away"):
         writer_of(topic, Store(topic.happened, failures=99), patience_s=0.0).run(until_caught_up=True)
     assert "commit" not in topic.happened
+
+
+def test_an_error_that_repeats_is_logged_every_ten_seconds() -> None:
+    class Refused:
+        def name(self) -> str:
+            return "_TRANSPORT"
+
+        def str(self) -> str:
+            return "connection refused"
+
+    times = iter([0.0, 0.1, 9.9, 10.0, 10.1])
+    errors = ErrorLog(lambda: next(times))
+    with capture_logs() as logged:
+        for _ in range(5):
+            errors(Refused())
+    assert [entry["code"] for entry in logged] == ["_TRANSPORT", "_TRANSPORT"]

@@ -98,6 +98,11 @@ class SlidingPlan:
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
+    @property
+    def empty(self) -> dict[str, int]:
+        """Features that are not null without a row: an entity's windows are empty before its first event."""
+        return {s.name: 0 for s in self.sums}
+
 
 @dataclass(frozen=True)
 class SessionPlan:
@@ -111,6 +116,11 @@ class SessionPlan:
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
+    @property
+    def empty(self) -> dict[str, int]:
+        """None: without a row there is no session."""
+        return {}
+
 
 @dataclass(frozen=True)
 class DailyPlan:
@@ -123,6 +133,11 @@ class DailyPlan:
     """(feature, measure, number of days)."""
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+
+    @property
+    def empty(self) -> dict[str, int]:
+        """None: without a row, no day of the entity may have been published."""
+        return {}
 
 
 Plan: TypeAlias = SlidingPlan | SessionPlan | DailyPlan

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -23,6 +22,7 @@ from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
+from playhead.serving.asof import open_duckdb
 from playhead.serving.spine import EVENT_TIMESTAMP
 from playhead.serving.training_set import columns_of, features_at, keys_of
 
@@ -218,8 +218,7 @@ def _stamp_of(view: str) -> str:
 
 
 def _query(table: ir.Table, **inputs: Any) -> pa.Table:
-    with duckdb.connect() as connection:
-        connection.sql("SET TimeZone = 'UTC'")
+    with open_duckdb() as connection:
         for name, rows in inputs.items():
             connection.register(name, rows)
         return connection.sql(ibis.to_sql(table, dialect="duckdb")).to_arrow_table()

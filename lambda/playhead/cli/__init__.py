@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from playhead.cli import ingest, serving, stack, stream, training
+from playhead.cli import ingest, report, serving, stack, stream, training
 from playhead.errors import PlayheadError
 
-GROUPS = (stack, ingest, stream, training, serving)
+GROUPS = (stack, ingest, stream, training, serving, report)
 """Modules with a function `register(app)`; commands import what is heavy when they run."""
 
 app = typer.Typer(

@@ -73,6 +73,15 @@ class Lake:
     served: Mapping[str, LakeTable]
     published: Published | None
 
+    @property
+    def tables(self) -> dict[str, LakeTable]:
+        """Every table by its path in the lake."""
+        single = {"events": self.events, "sessions": self.sessions}
+        found = {name: table for name, table in single.items() if table is not None}
+        for folder in ("speed", "daily", "views", "served"):
+            found |= {f"{folder}/{name}": table for name, table in getattr(self, folder).items()}
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:

@@ -72,6 +72,17 @@ class ViewRows:
         return [self.timestamp] + ([self.created] if self.created else [])
 
 
+@contextlib.contextmanager
+def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory, in UTC, which spills to a folder that is removed with it."""
+    with tempfile.TemporaryDirectory(prefix="playhead-duckdb-") as spill, duckdb.connect() as connection:
+        connection.sql("SET TimeZone = 'UTC'")
+        # A long query draws its bar on standard output, which belongs to the command's result.
+        connection.sql("SET enable_progress_bar = false")
+        connection.execute("SET temp_directory = $folder", {"folder": spill})
+        yield connection
+
+
 def as_of(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> pa.Table:
     """Attach the values that held at each row's moment.
 
@@ -90,7 +101,7 @@ def as_of(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> pa.Tabl
     """
     _check_columns(spine, timestamp, views)
     moments = _moments(spine, timestamp)
-    with _connection() as connection:
+    with open_duckdb() as connection:
         for view in views:
             held = _held(connection, view, spine, moments)
             for feature, column in zip(view.features, held, strict=True):
@@ -112,7 +123,7 @@ def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *
         (entity, event timestamp), or one per entity.
     """
     names = [*(column for _, column in view.keys), *(f.name for f in view.features), *view.stamps]
-    with _connection() as connection:
+    with open_duckdb() as connection:
         rows = _rows(connection, view)
         if rows is None:
             kinds = [pa.string() for _ in view.keys] + [f.kind or pa.null() for f in view.features]
@@ -151,27 +162,30 @@ def _held(
     connection.register("spine", pa.table(columns))
     types = {key: rows[key].type() for key in keys}
     probe = ibis.table(ibis.schema({"place": "int64", "moment": AT} | types), "spine")
-    table = _run(connection, view, _latest(probe, rows, keys, view))
+    # In two queries, because as one the join would run twice: on keys and times only, then for the values hit.
+    connection.register("nearest", _run(connection, view, _nearest(probe, rows, keys, view.ttl)))
+    nearest = ibis.table(ibis.schema({"place": "int64", "at": AT} | types), "nearest")
+    table = _run(connection, view, _values(nearest, rows, keys, _numbered("value", view.features)))
     values = zip(view.features, table.columns[1:], strict=True)
     return [column.cast(feature.kind or column.type) for feature, column in values]
 
 
-def _latest(spine: ir.Table, rows: ir.Table, keys: list[str], view: ViewRows) -> ir.Table:
-    """One row per row of the spine, in its order.
-
-    The join runs on keys and times only; the values of the few rows that were hit are fetched after it.
-    """
+def _nearest(spine: ir.Table, rows: ir.Table, keys: list[str], ttl: timedelta | None) -> ir.Table:
+    """For each row of the spine its place, its keys and the event timestamp that counts; null: none."""
     times = rows.select(*keys, "at")
-    nearest = spine.asof_join(times, on=spine.moment >= times.at, predicates=[spine[k] == times[k] for k in keys])
-    nearest = nearest.select("place", "moment", *keys, "at")
-    if view.ttl:
-        fresh = nearest.at >= nearest.moment - ibis.interval(view.ttl)
-        nearest = nearest.mutate(at=ibis.ifelse(fresh, nearest.at, ibis.null(nearest.at.type())))
-    values = _numbered("value", view.features)
+    found = spine.asof_join(times, on=spine.moment >= times.at, predicates=[spine[k] == times[k] for k in keys])
+    at = found.at
+    if ttl is not None:
+        at = ibis.ifelse(found.at >= found.moment - ibis.interval(ttl), found.at, ibis.null(AT))
+    return found.select("place", *keys, at=at)
+
+
+def _values(nearest: ir.Table, rows: ir.Table, keys: list[str], values: list[str]) -> ir.Table:
+    """For each row of the spine, in its order, its place and the values of the row created last."""
+    hit = rows.semi_join(nearest, [*keys, "at"])
     # argmax passes over rows whose order is null; such a row must lose, not vanish.
-    first = ibis.literal(datetime.min.replace(tzinfo=UTC), AT)
-    hit = rows.semi_join(nearest, [*keys, "at"]).mutate(created=ibis.coalesce(ibis._.created, first))
-    last = hit.group_by(*keys, "at").agg(held=ibis.struct({v: hit[v] for v in values}).argmax(hit.created))
+    created = ibis.coalesce(hit.created, ibis.literal(datetime.min.replace(tzinfo=UTC), AT))
+    last = hit.group_by(*keys, "at").agg(held=ibis.struct({v: hit[v] for v in values}).argmax(created))
     joined = nearest.left_join(last, [*keys, "at"])
     return joined.select("place", **{v: joined.held[v] for v in values}).order_by("place")
 
@@ -274,11 +288,3 @@ def _reading(view: ViewRows) -> Iterator[None]:
         yield
     except (duckdb.Error, DeltaError, OSError) as error:
         raise InputError(f"view {view.name!r}: cannot read {view.path}: {error}") from error
-
-
-@contextlib.contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with tempfile.TemporaryDirectory(prefix="playhead-asof-") as spill, duckdb.connect() as connection:
-        connection.sql("SET TimeZone = 'UTC'")
-        connection.execute("SET temp_directory = $folder", {"folder": spill})
-        yield connection

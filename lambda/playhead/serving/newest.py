@@ -40,7 +40,7 @@ class NewestRows:
         return [(group, entity, packed) for (group, entity), (_, packed) in self.newest.items()]
 
 
-class _Unusable(Exception):  # noqa: N818 — an outcome that is counted, not an error that reaches the user
+class _Unusable(Exception):  # an outcome that is counted, not an error that reaches the user
     def __init__(self, outcome: str, detail: str) -> None:
         super().__init__(detail)
         self.outcome = outcome

@@ -10,6 +10,7 @@ import feast
 from feast.errors import FeastObjectNotFoundException
 from sqlalchemy import URL
 from sqlalchemy.engine import CreateEnginePlugin
+from sqlalchemy.exc import SQLAlchemyError
 
 from playhead.config import PROJECT, Settings, load_settings
 from playhead.declarations import Declarations
@@ -36,10 +37,13 @@ def open_feature_store(settings: Settings) -> feast.FeatureStore:
 
     It is the store that `feature_repo/feature_store.yaml` describes, without a look at the environment. The registry
     is made when it is absent, and is empty until `apply`.
+
+    Raises:
+        InputError: a registry that is none.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     url = URL.create("sqlite", database=str(settings.registry.absolute()))
-    return feast.FeatureStore(
+    store = feast.FeatureStore(
         config=feast.RepoConfig(
             project=FEAST_PROJECT,
             provider="local",
@@ -54,6 +58,11 @@ def open_feature_store(settings: Settings) -> feast.FeatureStore:
             entity_key_serialization_version=3,
         )
     )
+    try:
+        store.refresh_registry()
+    except SQLAlchemyError as error:
+        raise InputError(f"{settings.registry}: {error}", hint=f"remove the file, then {_APPLY}") from error
+    return store
 
 
 def apply(settings: Settings, declarations: Declarations) -> Applied:
@@ -77,7 +86,7 @@ def apply(settings: Settings, declarations: Declarations) -> Applied:
         entities=_names(objects, feast.Entity),
         views=_names(objects, feast.FeatureView),
         services=_names(objects, feast.FeatureService),
-        removed=tuple(sorted(each.name for each in stale)),
+        removed=tuple(sorted({each.name for each in stale})),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from prometheus_client import CollectorRegistry, Counter
 
 from playhead.config import KafkaSettings
+from playhead.serving.kafka_errors import ErrorLog, reporting
 from playhead.serving.packed import Value
 from playhead.serving.vectors import Part, Vectors
 from schemas.features_pb2 import ServedFeatures
@@ -38,10 +38,12 @@ class ServedLog:
     def __init__(self, producer: Any, topic: str, registry: CollectorRegistry) -> None:
         self._producer = producer
         self._topic = topic
+        self._errors = ErrorLog()
         self.vectors = Counter("playhead_served_vectors", "Vectors by what became of them", ["fate"], registry=registry)
 
     def record(self, request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> None:
         """Send each vector: one per candidate, or the request's own when it has no candidates."""
+        dropped = 0
         for message in messages(request_id, service, serve_time_ms, vectors):
             self.vectors.labels("sent").inc()
             try:
@@ -52,10 +54,12 @@ class ServedLog:
                     timestamp=serve_time_ms,
                     on_delivery=self._delivered,
                 )
-            except (BufferError, KafkaException) as error:
-                self.vectors.labels("dropped").inc()
-                log.warning("served vector dropped", request_id=request_id, error=str(error))
+            except (BufferError, KafkaException):
+                dropped += 1
             self._producer.poll(0)
+        if dropped:
+            self.vectors.labels("dropped").inc(dropped)
+            log.warning("served vectors dropped", request_id=request_id, vectors=dropped)
 
     def flush(self) -> None:
         """Wait until the fate of everything sent is known."""
@@ -72,7 +76,7 @@ class ServedLog:
     def _delivered(self, error: Any, _message: Any) -> None:
         self.vectors.labels("failed" if error else "delivered").inc()
         if error:
-            log.warning("served vector not delivered", error=error.str())
+            self._errors(error)
 
 
 def messages(request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> Iterator[ServedFeatures]:
@@ -99,11 +103,8 @@ def open_served_log(settings: KafkaSettings, registry: CollectorRegistry) -> Ite
         # The Java client's partitioner, so that a user is in one partition whoever sends.
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": _QUEUE_MESSAGES,
-        "error_cb": lambda error: log.warning("kafka", error=error.str()),
     }
-    # What goes wrong is reported by the callbacks; librdkafka would also write it to stderr.
-    producer = Producer(conf, logger=logging.Logger("librdkafka", level=logging.CRITICAL))
-    served = ServedLog(producer, settings.served_topic, registry)
+    served = ServedLog(Producer({**conf, **reporting()}), settings.served_topic, registry)
     try:
         yield served
     finally:

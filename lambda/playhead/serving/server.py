@@ -7,7 +7,8 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Annotated, Any
 
@@ -110,55 +111,67 @@ def create_app(
         clock_s: wall clock, Unix seconds.
     """
     services = {service.name: VectorService(service, declarations) for service in declarations.services}
+    endpoints = _Endpoints(services, store, served, metrics, clock_s)
     app = FastAPI(title="playhead", description="Feature vectors for inference.", max_body_size=_MAX_BODY_BYTES)
+    app.post("/v1/features", response_model=FeaturesResponse, tags=["features"])(endpoints.features)
+    app.get("/health", tags=["operations"])(endpoints.health)
+    app.get("/ready", tags=["operations"])(endpoints.ready)
+    app.get("/metrics", include_in_schema=False)(endpoints.prometheus)
+    app.exception_handler(PlayheadError)(endpoints.explain)
+    app.exception_handler(RequestValidationError)(endpoints.refuse)
+    return app
 
-    @app.post("/v1/features", response_model=FeaturesResponse, tags=["features"])
-    def features(request: FeaturesRequest) -> Response:
+
+@dataclass(frozen=True)
+class _Endpoints:
+    services: Mapping[str, VectorService]
+    store: OnlineStore
+    served: ServedLog
+    metrics: ServerMetrics
+    clock_s: Callable[[], float]
+
+    def features(self, request: FeaturesRequest) -> Response:
         """The features of a user and of candidate tracks."""
-        with metrics.seconds.time():
-            service = services.get(request.service)
+        with self.metrics.seconds.time():
+            service = self.services.get(request.service)
             if service is None:
-                raise UnknownName("feature service", request.service, services)
+                raise UnknownName("feature service", request.service, self.services)
             candidates = [{"track_id": c.track_id, "artist_id": c.artist_id} for c in request.candidates]
-            vectors = service.fetch(store, {"user_id": request.user_id}, candidates)
+            vectors = service.fetch(self.store, {"user_id": request.user_id}, candidates)
             # After the read: nothing that was served is newer than its serve time.
-            serve_time_ms = int(clock_s() * 1_000)
+            serve_time_ms = int(self.clock_s() * 1_000)
             request_id = request.request_id or uuid.uuid4().hex
             body = orjson.dumps(_answer(request_id, service.name, serve_time_ms, vectors))
-        metrics.requests.labels("served").inc()
+        self.metrics.requests.labels("served").inc()
         for (view, status), rows in vectors.statuses.items():
-            metrics.rows.labels(view, status).inc(rows)
-        log_it = BackgroundTask(served.record, request_id, service.name, serve_time_ms, vectors)
+            self.metrics.rows.labels(view, status).inc(rows)
+        log_it = BackgroundTask(self.served.record, request_id, service.name, serve_time_ms, vectors)
         return Response(body, media_type="application/json", background=log_it)
 
-    @app.get("/health", tags=["operations"])
-    def health() -> dict[str, str]:
+    def health(self) -> dict[str, str]:
         """The process runs."""
         return {"status": "ok"}
 
-    @app.get("/ready", tags=["operations"])
-    def ready() -> dict[str, Any]:
+    def ready(self) -> dict[str, Any]:
         """The online store answers."""
-        store.ping()
-        return {"status": "ok", "services": sorted(services)}
+        self.store.ping()
+        return {"status": "ok", "services": sorted(self.services)}
 
-    @app.get("/metrics", include_in_schema=False)
-    def prometheus() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    def prometheus(self) -> Response:
+        """Metrics in Prometheus's text format."""
+        return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(PlayheadError)
-    def explain(_request: Request, error: PlayheadError) -> Response:
+    def explain(self, _request: Request, error: PlayheadError) -> Response:
+        """404 for an unknown name, 503 for a store that does not answer."""
         status, outcome = (404, "unknown_service") if isinstance(error, UnknownName) else (503, "unavailable")
-        metrics.requests.labels(outcome).inc()
+        self.metrics.requests.labels(outcome).inc()
         return _refusal(status, type(error).__name__, error.message, error.hint)
 
-    @app.exception_handler(RequestValidationError)
-    def refuse(_request: Request, error: RequestValidationError) -> Response:
-        metrics.requests.labels("bad_request").inc()
+    def refuse(self, _request: Request, error: RequestValidationError) -> Response:
+        """422, with the places that are wrong."""
+        self.metrics.requests.labels("bad_request").inc()
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:_PROBLEMS]]
         return _refusal(422, "BadRequest", "; ".join(problems), "see /docs")
-
-    return app
 
 
 def run_server(settings: Settings, stop: Event) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from playhead.config import KafkaSettings
 from playhead.errors import StackError
+from playhead.serving.kafka_errors import reporting
 
 log = structlog.get_logger()
 
@@ -130,9 +130,8 @@ def open_topic(
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
-        "error_cb": lambda error: log.warning("kafka", error=error.str()),
     }
-    consumer = Consumer(conf, logger=_quiet())
+    consumer = Consumer({**conf, **reporting()})
     try:
         partitions = partitions_of(consumer, settings, topic)
         reader = TopicReader(consumer, topic)
@@ -168,15 +167,10 @@ def topic_id(settings: KafkaSettings, topic: str) -> str:
     Raises:
         StackError: no broker answers, or there is no such topic.
     """
-    admin = AdminClient(settings.client(), logger=_quiet())
+    admin = AdminClient({**settings.client(), **reporting()})
     partitions_of(admin, settings, topic)
     try:
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=_ANSWER_SECONDS)
         return str(described[topic].result().topic_id)
     except KafkaException as error:
         raise StackError(f"topic {topic} at {settings.servers}: {error.args[0].str()}") from error
-
-
-def _quiet() -> logging.Logger:
-    # What goes wrong is reported as errors; librdkafka would also write it to stderr.
-    return logging.Logger("librdkafka", level=logging.CRITICAL)

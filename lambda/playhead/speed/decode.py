@@ -14,8 +14,15 @@ from schemas.tables import event_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-PASSED = {"payload": "BYTES", "kafka_partition": "INT", "kafka_offset": "BIGINT", "latest_ms": "BIGINT"}
-"""What goes in, by name and SQL type: the record, where it was, and the latest event time that is believed."""
+PASSED = {
+    "payload": "BYTES",
+    "kafka_partition": "INT",
+    "kafka_offset": "BIGINT",
+    "latest_ms": "BIGINT",
+    "behind_ms": "BIGINT",
+}
+"""What goes in, by name and SQL type: the record, where it was, the latest event time that is believed, and the latest
+that is late."""
 
 KEPT_BYTES = 15_000_000
 """What a dead letter keeps of a larger message: compressed, it may have passed the broker at any size."""
@@ -24,13 +31,13 @@ _SQL = {"string": "STRING", "int64": "BIGINT"}
 
 
 def decoded_columns() -> dict[str, str]:
-    """What comes out, by name and SQL type: the event's columns, all null when `reason` is set.
+    """What comes out, by name and SQL type: the event's columns and `late`, all null when `reason` is set.
 
     `bad_payload`, `bad_partition` and `bad_offset` are null on good rows, so that one key, (event_id, bad_partition,
     bad_offset), tells good rows apart by their event and bad ones by their record.
     """
     event = {name: _SQL[kind] for name, kind in event_columns().items()}
-    where = {"kafka_partition": "INT", "kafka_offset": "BIGINT"}
+    where = {"kafka_partition": "INT", "kafka_offset": "BIGINT", "late": "BOOLEAN"}
     return event | where | {"reason": "STRING", "bad_payload": "BYTES", "bad_partition": "INT", "bad_offset": "BIGINT"}
 
 
@@ -48,13 +55,15 @@ def decode_batch(records: pd.DataFrame, max_bytes: int) -> pd.DataFrame:
 
     names = list(decoded_columns())
     nothing = (None,) * len(event_columns())
+    event_time = names.index("event_time_ms")
     rows: list[tuple[Any, ...]] = []
-    for payload, partition, offset, latest_ms in records.itertuples(index=False, name=None):
+    for payload, partition, offset, latest_ms, behind_ms in records.itertuples(index=False, name=None):
         result = decode(payload or b"", latest_ms=latest_ms, max_bytes=max_bytes)
         if isinstance(result, str):
-            rows.append((*nothing, partition, offset, result, (payload or b"")[:KEPT_BYTES], partition, offset))
+            rows.append((*nothing, partition, offset, None, result, (payload or b"")[:KEPT_BYTES], partition, offset))
         else:
-            rows.append((*result, partition, offset, None, None, None, None))
+            late = result[event_time] <= behind_ms
+            rows.append((*result, partition, offset, late, None, None, None, None))
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     # Object columns: pandas would turn an integer column with nulls into floats, which cannot hold every int64.
     return pd.DataFrame({n: pd.Series(list(c), dtype=object) for n, c in zip(names, columns, strict=True)})

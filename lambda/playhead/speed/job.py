@@ -13,7 +13,7 @@ from playhead.speed import sinks, sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
 from playhead.speed.cluster import JOB_NAME
 from playhead.speed.source import decoded_rows
-from schemas.tables import event_columns, lake_columns
+from schemas.tables import lake_columns
 
 log = structlog.get_logger()
 
@@ -71,9 +71,7 @@ def _add_event_views(tables: StreamTableEnvironment) -> None:
     An event behind the watermark is refused here, before its ticks are made: its entry would come too late for its
     window, but its expiry would not, and would take away what was never added.
     """
-    columns = ", ".join(map(sql.name, [*event_columns(), "kafka_partition", "kafka_offset", ROWTIME]))
-    late = "COALESCE(`rowtime` <= CURRENT_WATERMARK(`rowtime`), FALSE)"
-    valid = f"SELECT {columns}, {late} AS `late` FROM `decoded_rows` WHERE `reason` IS NULL"
-    tables.create_temporary_view(_VALID, tables.sql_query(valid))
-    names = ", ".join(map(sql.name, [*lake_columns(), ROWTIME]))
-    tables.create_temporary_view(EVENTS, tables.sql_query(f"SELECT {names} FROM {_VALID} WHERE NOT `late`"))
+    columns = ", ".join(map(sql.name, [*lake_columns(), ROWTIME]))
+    valid = tables.sql_query(f"SELECT {columns} FROM `decoded_rows` WHERE `reason` IS NULL")
+    tables.create_temporary_view(_VALID, valid)
+    tables.create_temporary_view(EVENTS, tables.sql_query(f"SELECT {columns} FROM {_VALID} WHERE NOT `late`"))

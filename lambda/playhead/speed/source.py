@@ -25,10 +25,7 @@ def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
     the branches that follow. Time is declared anew behind it, from the event; the watermark goes through.
     """
     tables.execute_sql(_source_ddl(settings))
-    records = tables.sql_query(
-        f"SELECT {', '.join(map(sql.name, PASSED))} FROM kafka_events "
-        f"WHERE `headers`[{sql.text(HEARTBEAT_HEADER)}] IS NULL"
-    )
+    records = tables.sql_query(_records(settings))
     tables.create_temporary_view("decoded", records.map(_decoder(settings.stream.max_message_bytes)))
     names = ", ".join(map(sql.name, decoded_columns()))
     # First arrival wins. The row itself is not kept in state, only its key.
@@ -55,6 +52,24 @@ def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], t
     schema.column_by_expression("rowtime", f"TO_TIMESTAMP_LTZ(COALESCE({sql.name(time_column)}, 0), 3)")
     schema.watermark("rowtime", "SOURCE_WATERMARK()")
     return tables.from_data_stream(tables.to_data_stream(table), schema.build())
+
+
+def _records(settings: Settings) -> str:
+    """The columns of `PASSED` of every record but heartbeats.
+
+    `behind_ms`: the newest time in the record's partition, less the allowed lateness; an event up to there is late. Not
+    read off the watermark, which is never ahead of it: that is gone after a restart, when Flink's windows still know
+    what they have closed. They would then drop an old event's entry and count its expiry.
+    """
+    known = "CASE WHEN `record_ms` <= `latest_ms` THEN `record_ms` ELSE 0 END"
+    newest = f"MAX({known}) OVER (PARTITION BY `kafka_partition` ORDER BY `arrival`)"
+    return (
+        f"SELECT {', '.join(map(sql.name, PASSED))} FROM ("
+        f"SELECT *, {newest} - {milliseconds(settings.stream.allowed_lateness)} AS `behind_ms` FROM ("
+        "SELECT *, EXTRACT(EPOCH FROM `record_time`) * 1000 + EXTRACT(MILLISECOND FROM `record_time`) AS `record_ms`, "
+        "PROCTIME() AS `arrival` FROM kafka_events)) "
+        f"WHERE `payload` IS NOT NULL OR `headers`[{sql.text(HEARTBEAT_HEADER)}] IS NULL"
+    )
 
 
 class _TimeToLive:
