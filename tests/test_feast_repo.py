@@ -91,7 +91,7 @@ def test_a_plain_program_gets_historical_features(program: FeatureStore, tmp_pat
         "user_id": ["u1", "u1", "u1", "nobody"],
         "track_id": ["t1", "t1", "t1", "t2"],
         "label": [1, 0, 1, 0],
-        "listener__plays_1h": [3, 1, None, None],
+        "listener__plays_1h": [3, 1, 0, 0],
         "listener__last_5_tracks": [["t2", "t1"], ["t1"], None, None],
         "track_daily__plays_7d": [9, 9, None, None],
     }
@@ -106,7 +106,7 @@ def test_text_moments_are_read_as_utc(program: FeatureStore, tmp_path: Path) -> 
     write_rows(tmp_path / "home" / "lake", load_declarations().plan("listener"), [row])
     spine = pd.DataFrame({"user_id": "u1", "event_timestamp": ["2023-11-15T12:00:00", "2023-11-15T12:59:59+01:00"]})
     job = program.get_historical_features(spine, features=["listener:plays_1h"])
-    assert job.to_arrow()["plays_1h"].to_pylist() == [1, None]
+    assert job.to_arrow()["plays_1h"].to_pylist() == [1, 0]
 
 
 def test_spines_that_cannot_be_joined_are_refused(program: FeatureStore) -> None:
@@ -161,9 +161,9 @@ def test_a_plain_program_gets_online_features(stack: Settings, tmp_path: Path, m
     assert store.get_online_features(features, entities, full_feature_names=True).to_dict() == {
         "track_id": ["feast-t1", "feast-t2"],
         "artist_id": ["feast-a1", "feast-a2"],
-        "track__plays_1h": [2, None],
-        "track__plays_1d": [3, None],
-        "artist__plays_1h": [1, None],
+        "track__plays_1h": [2, 0],
+        "track__plays_1d": [3, 0],
+        "artist__plays_1h": [1, 0],
     }
 
 

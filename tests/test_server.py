@@ -93,7 +93,7 @@ def served() -> Served:
     return Served(TestClient(app), redis, producer)
 
 
-def test_a_vector_has_every_feature_of_the_service_with_null_where_there_is_no_row(served: Served) -> None:
+def test_a_vector_has_every_feature_of_the_service_and_empty_windows_where_there_is_no_row(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
     served.put("track", "t1", 1_700_000_001_000, {"plays_1h": 5})
     answer = served.ask(candidates=[{"track_id": "t1", "artist_id": "a1"}, {"track_id": "t2"}], request_id="r1").json()
@@ -108,7 +108,9 @@ def test_a_vector_has_every_feature_of_the_service_with_null_where_there_is_no_r
     assert answer["event_timestamps_ms"] == {"listener": 1_700_000_000_000}
     first, second = answer["candidates"]
     assert (first["track_id"], first["artist_id"], second["artist_id"]) == ("t1", "a1", None)
-    assert (first["features"]["track__plays_1h"], second["features"]["track__plays_1h"]) == (5, None)
+    assert (first["features"]["track__plays_1h"], second["features"]["track__plays_1h"]) == (5, 0)
+    assert (first["features"]["artist__plays_1h"], second["features"]["artist__plays_1h"]) == (0, None)
+    assert answer["user"]["session__session_plays"] is None
     assert first["event_timestamps_ms"] == {"track": 1_700_000_001_000}
     declared = {f"{g.name}__{f}" for g in load_declarations().service("listener_v1").groups for f in g.feature_names}
     assert answer["user"].keys() | first["features"].keys() == declared
@@ -137,7 +139,8 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
     assert first.fingerprints["track"] == load_declarations().plan("track").fingerprint
     assert first.values["track__plays_1h"].int_value == 5
     assert list(first.values["listener__last_5_tracks"].string_list.values) == ["t2", "t1"]
-    assert second.values["track__plays_1h"].WhichOneof("kind") is None
+    assert second.values["track__plays_1h"].int_value == 0
+    assert second.values["track_daily__plays_7d"].WhichOneof("kind") is None
     assert first.values.keys() == answer["user"].keys() | answer["candidates"][0]["features"].keys()
 
 

@@ -151,10 +151,13 @@ def _replay_files(
 
 
 def _send(source: Source, settings: Settings, pace: Pace, *, first_ms: int | None) -> ReplaySummary:
+    from playhead.checks import results
     from playhead.ingest.replay import replay as send
 
     with _progress(source, first_ms) as progress:
-        return send(source, settings, pace=pace, progress=progress)
+        summary = send(source, settings, pace=pace, progress=progress)
+    results.save(settings, "replay", summary.to_json())
+    return summary
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`features list`, `features apply`, `training-set`, `check skew`: what an ML engineer asks for."""
+"""`features list`, `features apply`, `training-set`: what an ML engineer asks for."""
 
 from __future__ import annotations
 
@@ -13,30 +13,19 @@ from playhead.cli.options import Config, Home, Json, settings_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from playhead.checks.skew import Skew
     from playhead.declare import FeatureGroup
 
 Service = Annotated[str, typer.Option(help="A declared feature service, such as listener_v1.")]
 Spine = Annotated[Path, typer.Option(help="CSV or Parquet file: the service's keys and event_timestamp, one row each.")]
 Output = Annotated[Path, typer.Option(help="Parquet file to write.")]
-Services = Annotated[
-    list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
-]
-Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
-MaxRate = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of values that may differ before the exit code is 1.")
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     features = typer.Typer(help="What is declared in features/, and what Feast knows of it.", no_args_is_help=True)
-    check = typer.Typer(help="Compare what was served with what it should have been.", no_args_is_help=True)
     features.command("list")(list_features)
     features.command("apply")(apply_features)
-    check.command("skew")(check_skew)
     app.add_typer(features, name="features")
-    app.add_typer(check, name="check")
     app.command("training-set")(training_set)
 
 
@@ -96,29 +85,6 @@ def training_set(
         typer.secho(f"null in every row: {', '.join(empty)}", fg=typer.colors.YELLOW, err=True)
 
 
-def check_skew(
-    service: Services = None,
-    sample: Sample = None,
-    max_mismatch_rate: MaxRate = 0.0,
-    home: Home = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Compare served values with the offline store's for the same moments. Exit code 1: too many differ."""
-    from playhead.checks.skew import check_skew as compare
-    from playhead.declarations import load_declarations
-
-    declarations = load_declarations()
-    services = list(dict.fromkeys(service or (each.name for each in declarations.services)))
-    skew = compare(settings_of(home, config), declarations, services, sample=sample)
-    if as_json:
-        typer.echo(json.dumps(skew.payload(), indent=2))
-    else:
-        _show(skew)
-    if skew.mismatch_rate > max_mismatch_rate:
-        raise typer.Exit(1)
-
-
 def _described(group: FeatureGroup) -> dict[str, Any]:
     windows = {f.name: [w.label for w in getattr(f, "over", ()) if hasattr(w, "label")] for f in group.features}
     return {
@@ -129,22 +95,6 @@ def _described(group: FeatureGroup) -> dict[str, Any]:
         "columns": group.feature_names,
         "declared_at": group.declared_at,
     }
-
-
-def _show(skew: Skew) -> None:
-    table = _table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline")
-    for each in skew.features:
-        counts = (each.rows, each.matches, each.mismatches, each.null_served, each.null_offline)
-        style = "red" if each.mismatches else None
-        table.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), style=style)
-    _print(table)
-    for differing in skew.differences:
-        who = ", ".join(f"{key} {value}" for key, value in differing.entities.items() if value is not None)
-        typer.echo(
-            f"{differing.feature} at {differing.serve_time} for {who}: served {differing.served!r} from the row of "
-            f"{differing.served_event_timestamp_ms} ms, offline {differing.offline!r} (request {differing.request_id})"
-        )
-    typer.echo(f"{skew.values:,} values of {sum(skew.rows.values()):,} vectors: {skew.mismatches:,} differ")
 
 
 def _table(*columns: str) -> Table:

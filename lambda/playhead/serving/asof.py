@@ -7,6 +7,7 @@ archive repeats rows after a restart) the one created last. Rows older than the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,12 +36,14 @@ AT = dt.Timestamp(timezone="UTC", scale=6)
 class Feature:
     """A column of a view: what it is called in the lake and in the result.
 
-    `kind` is its type in the result; None: as it is in the lake. A column that no file has is null.
+    `kind` is its type in the result; None: as it is in the lake. A column that no file has is null. `empty` is the
+    value of an entity that has no row yet; a row that outlived its time to live is null all the same.
     """
 
     column: str
     name: str
     kind: pa.DataType | None = None
+    empty: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +156,13 @@ def _held(
 ) -> list[pa.ChunkedArray]:
     """The view's features for every row of the spine, in its order."""
     rows = _rows(connection, view)
+    known = [spine[column] for column, _ in view.keys] + [moments]
+    absent = functools.reduce(pc.and_, (column.is_valid() for column in known))
     if rows is None:
-        return [pa.chunked_array([pa.nulls(spine.num_rows, f.kind or pa.null())]) for f in view.features]
+        return [
+            _with_empty(pa.chunked_array([pa.nulls(len(absent), f.kind or pa.null())]), absent, f)
+            for f in view.features
+        ]
     keys = _numbered("key", view.keys)
     columns = {"place": pa.array(range(spine.num_rows), pa.int64()), "moment": moments}
     for key, (column, _) in zip(keys, view.keys, strict=True):
@@ -164,30 +172,39 @@ def _held(
     probe = ibis.table(ibis.schema({"place": "int64", "moment": AT} | types), "spine")
     # In two queries, because as one the join would run twice: on keys and times only, then for the values hit.
     connection.register("nearest", _run(connection, view, _nearest(probe, rows, keys, view.ttl)))
-    nearest = ibis.table(ibis.schema({"place": "int64", "at": AT} | types), "nearest")
+    nearest = ibis.table(ibis.schema({"place": "int64", "at": AT, "found": "boolean"} | types), "nearest")
     table = _run(connection, view, _values(nearest, rows, keys, _numbered("value", view.features)))
-    values = zip(view.features, table.columns[1:], strict=True)
-    return [column.cast(feature.kind or column.type) for feature, column in values]
+    absent = pc.and_not(absent, table["found"])
+    values = zip(view.features, table.columns[2:], strict=True)
+    return [_with_empty(column.cast(f.kind or column.type), absent, f) for f, column in values]
+
+
+def _with_empty(values: pa.ChunkedArray, absent: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:
+    if feature.empty is None:
+        return values
+    return pc.if_else(absent, pa.scalar(feature.empty, values.type), values)
 
 
 def _nearest(spine: ir.Table, rows: ir.Table, keys: list[str], ttl: timedelta | None) -> ir.Table:
-    """For each row of the spine its place, its keys and the event timestamp that counts; null: none."""
+    """For each row of the spine its place, its keys, the event timestamp that counts (null: none), and whether there
+    was any row.
+    """
     times = rows.select(*keys, "at")
     found = spine.asof_join(times, on=spine.moment >= times.at, predicates=[spine[k] == times[k] for k in keys])
     at = found.at
     if ttl is not None:
         at = ibis.ifelse(found.at >= found.moment - ibis.interval(ttl), found.at, ibis.null(AT))
-    return found.select("place", *keys, at=at)
+    return found.select("place", *keys, at=at, found=found.at.notnull())
 
 
 def _values(nearest: ir.Table, rows: ir.Table, keys: list[str], values: list[str]) -> ir.Table:
-    """For each row of the spine, in its order, its place and the values of the row created last."""
+    """For each row of the spine, in its order, its place, `found`, and the values of the row created last."""
     hit = rows.semi_join(nearest, [*keys, "at"])
     # argmax passes over rows whose order is null; such a row must lose, not vanish.
     created = ibis.coalesce(hit.created, ibis.literal(datetime.min.replace(tzinfo=UTC), AT))
     last = hit.group_by(*keys, "at").agg(held=ibis.struct({v: hit[v] for v in values}).argmax(created))
     joined = nearest.left_join(last, [*keys, "at"])
-    return joined.select("place", **{v: joined.held[v] for v in values}).order_by("place")
+    return joined.select("place", "found", **{v: joined.held[v] for v in values}).order_by("place")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> ir.Table | None:

@@ -27,6 +27,7 @@ from sqlalchemy.dialects import plugins
 
 from playhead.errors import InputError, UnsupportedError
 from playhead.serving.asof import Feature, ViewRows, as_of, rows_between
+from playhead.serving.views import empty_value
 
 # Feast imports this module before it opens the registry, whose address in feature_store.yaml asks for this plugin.
 plugins.register("playhead", "playhead.serving.registry", "HomeRegistry")
@@ -191,7 +192,7 @@ def _view_rows(config: RepoConfig, view: FeatureView, feature_refs: list[str], f
     name = view.projection.name_alias or view.name
     prefix = f"{view.projection.name_to_use()}:"
     asked = dict.fromkeys(ref.removeprefix(prefix) for ref in feature_refs if ref.startswith(prefix))
-    types = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}
+    fields = {field.name: field for field in view.features}
     renamed = view.projection.join_key_map
     return ViewRows(
         name=view.name,
@@ -199,7 +200,13 @@ def _view_rows(config: RepoConfig, view: FeatureView, feature_refs: list[str], f
         format=_format(source),
         keys=tuple((renamed.get(e.name, e.name), columns.get(e.name, e.name)) for e in view.entity_columns),
         features=tuple(
-            Feature(columns.get(f, f), f"{name}__{f}" if full_feature_names else f, types[f]) for f in asked
+            Feature(
+                columns.get(f, f),
+                f"{name}__{f}" if full_feature_names else f,
+                from_feast_to_pyarrow_type(fields[f].dtype),
+                empty_value(fields[f]),
+            )
+            for f in asked
         ),
         timestamp=columns.get(source.timestamp_field, source.timestamp_field),
         created=columns.get(source.created_timestamp_column, source.created_timestamp_column) or None,

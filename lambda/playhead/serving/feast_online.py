@@ -37,7 +37,7 @@ from playhead.errors import ConfigError, UnsupportedError
 from playhead.serving.online import OnlineStore, connect
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 from playhead.serving.registry import repo_settings
-from playhead.serving.views import FINGERPRINT
+from playhead.serving.views import FINGERPRINT, empty_value
 
 log = structlog.get_logger()
 
@@ -86,20 +86,29 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, ValueProto] | None]]:
-        """One (event timestamp, feature to value) per entity key, in order; (None, None) where there is no row."""
+        """One (event timestamp, feature to value) per entity key, in order.
+
+        Where there is no row the timestamp is None, and so are the values, but for features of an empty window.
+        """
         packer, names = _packer(table), _value_fields(table)
         wanted = requested_features or list(names)
         rows = self._store(config).read(packer, [_entity(key) for key in entity_keys])
         refused = Counter(row.reason for row in rows if isinstance(row, Refused))
         if refused:
             log.warning("rows not read", view=table.name, reasons=dict(refused))
+        empty = {field.name: empty_value(field) for field in table.features if field.name in wanted}
+        absent = (
+            {name: _to_proto(names[name], value) for name, value in empty.items()}
+            if any(value is not None for value in empty.values())
+            else None
+        )
         return [
             (
                 _EPOCH + row.event_timestamp_ms * _MILLISECOND,
                 {name: _to_proto(names[name], row.values[name]) for name in wanted},
             )
             if isinstance(row, PackedRow)
-            else (None, None)
+            else (None, absent if row is None else None)
             for row in rows
         ]
 

@@ -52,8 +52,7 @@ def open_feature_store(settings: Settings) -> feast.FeatureStore:
             online_store={
                 "type": "playhead.serving.feast_online.PlayheadOnlineStore",
                 "home": str(settings.home),
-                "host": settings.redis.host,
-                "port": settings.redis.port,
+                **settings.redis.model_dump(mode="json", exclude={"password"}, exclude_none=True),
             },
             entity_key_serialization_version=3,
         )

@@ -26,7 +26,8 @@ class Part:
 
     Attributes:
         entities: entity key to entity, those not known left out.
-        values: `view__feature` to value; all features of the service's views, null where there is no row.
+        values: `view__feature` to value; all features of the service's views. Without a row they are those of an empty
+            window, or null.
         event_timestamps_ms: view to its row's event timestamp; absent where there is no row.
         fingerprints: view to its row's fingerprint.
     """
@@ -55,6 +56,7 @@ class _View:
     key: str
     columns: tuple[tuple[str, str], ...]
     """(`view__feature`, feature)."""
+    empty: Mapping[str, int]
 
 
 class VectorService:
@@ -79,7 +81,7 @@ class VectorService:
                     hint=f"the server knows {', '.join((*REQUEST_KEYS, *CANDIDATE_KEYS))}",
                 )
             columns = tuple((f"{plan.name}__{name}", name) for name, _ in plan.schema)
-            views.append(_View(Packer.of(plan), plan.key, columns))
+            views.append(_View(Packer.of(plan), plan.key, columns, plan.empty))
         self._shared = [view for view in views if view.key in REQUEST_KEYS]
         self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]
 
@@ -120,7 +122,9 @@ def _part(
             part.event_timestamps_ms[view.packer.name] = row.event_timestamp_ms
             part.fingerprints[view.packer.name] = view.packer.fingerprint
         else:
-            part.values.update([(column, None) for column, _ in view.columns])
+            # Absent is an empty window; a row that was refused, or of an entity that is not known, says nothing.
+            known = view.empty if entity is not None and row is None else {}
+            part.values.update([(column, known.get(name)) for column, name in view.columns])
     return part
 
 

@@ -21,6 +21,9 @@ FeastObject: TypeAlias = Any
 FINGERPRINT = "fingerprint"
 """The tag of a view that holds its plan's fingerprint."""
 
+_EMPTY = "empty"
+"""The tag of a feature that holds its value for an entity without a row."""
+
 _KINDS = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily"}
 _TYPES: dict[dt.DataType, Any] = {
     dt.int64: Int64,
@@ -59,7 +62,10 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
 
 
 def _view(plan: Plan, entity: Entity, settings: Settings) -> FeatureView:
-    features = [Field(name=name, dtype=_feast_type(plan, name, kind)) for name, kind in plan.schema]
+    features = [
+        Field(name=name, dtype=_feast_type(plan, name, kind), tags=_field_tags(plan, name))
+        for name, kind in plan.schema
+    ]
     return FeatureView(
         name=plan.name,
         entities=[entity],
@@ -70,6 +76,15 @@ def _view(plan: Plan, entity: Entity, settings: Settings) -> FeatureView:
         online=True,
         tags={"kind": _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
     )
+
+
+def empty_value(field: Field) -> int | None:
+    """The feature's value for an entity without a row, as the online and the offline store read it."""
+    return int(field.tags[_EMPTY]) if _EMPTY in field.tags else None
+
+
+def _field_tags(plan: Plan, name: str) -> dict[str, str]:
+    return {_EMPTY: str(plan.empty[name])} if name in plan.empty else {}
 
 
 def _source(plan: Plan, settings: Settings) -> FileSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 from pyflink.table.udf import udf
 
@@ -51,7 +52,19 @@ def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], t
         schema.column(column, kind)
     schema.column_by_expression("rowtime", f"TO_TIMESTAMP_LTZ(COALESCE({sql.name(time_column)}, 0), 3)")
     schema.watermark("rowtime", "SOURCE_WATERMARK()")
-    return tables.from_data_stream(tables.to_data_stream(table), schema.build())
+    return _through_stream(tables, table, schema.build())
+
+
+def _through_stream(tables: StreamTableEnvironment, table: Table, schema: Schema) -> Table:
+    """As `from_data_stream(to_data_stream(table), schema)`, but in Flink's own row format.
+
+    PyFlink's own calls go through `Row`: every field of every row is converted on the way out, and once more for each
+    branch on the way in. Java's take the format as part of the type.
+    """
+    row_data = get_gateway().jvm.Class.forName("org.apache.flink.table.data.RowData")
+    kind = table._j_table.getResolvedSchema().toPhysicalRowDataType().bridgedTo(row_data)
+    stream = tables._j_tenv.toDataStream(table._j_table, kind)
+    return Table(tables._j_tenv.fromDataStream(stream, schema._j_schema), tables)
 
 
 def _records(settings: Settings) -> str:

@@ -1,0 +1,110 @@
+"""`check skew`, `check accounts`: whether what came out is what should have."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from playhead.cli.options import Config, Home, Json, settings_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from playhead.checks.accounts import Accounts
+    from playhead.checks.skew import Skew
+
+Services = Annotated[
+    list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
+]
+Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
+MaxRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of values that may differ before the exit code is 1.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    check = typer.Typer(help="Compare what came out with what should have.", no_args_is_help=True)
+    check.command()(skew)
+    check.command()(accounts)
+    app.add_typer(check, name="check")
+
+
+def skew(
+    service: Services = None,
+    sample: Sample = None,
+    max_mismatch_rate: MaxRate = 0.0,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compare served values with the offline store's for the same moments. Exit code 1: too many differ."""
+    from playhead.checks.skew import check_skew
+    from playhead.declarations import load_declarations
+
+    declarations = load_declarations()
+    services = list(dict.fromkeys(service or (each.name for each in declarations.services)))
+    found = check_skew(settings_of(home, config), declarations, services, sample=sample)
+    if as_json:
+        typer.echo(json.dumps(found.payload(), indent=2))
+    else:
+        _show_skew(found)
+    if found.mismatch_rate > max_mismatch_rate:
+        raise typer.Exit(1)
+
+
+def accounts(home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Count every record of the events topic again, and hold it against the lake and the dead letters.
+
+    Right while no event is being sent and the job has caught up. Exit code 1: the counts differ.
+    """
+    from playhead.checks.accounts import check_accounts
+
+    found = check_accounts(settings_of(home, config))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        _show_accounts(found)
+    if not found.adds_up:
+        raise typer.Exit(1)
+
+
+def _show_accounts(found: Accounts) -> None:
+    table = _table("", "in the topic", "came out")
+    table.add_row("events", f"{found.events:,}", f"{found.lake_rows:,}")
+    table.add_row("duplicates", f"{found.duplicates:,}", "")
+    for reason in sorted({*found.dead_letters, *found.dlq}):
+        table.add_row(reason, f"{found.dead_letters.get(reason, 0):,}", f"{found.dlq.get(reason, 0):,}")
+    table.add_row("records", f"{found.records:,}", "")
+    _print(table)
+    typer.echo("everything has its place" if found.adds_up else "the counts differ")
+
+
+def _show_skew(skew: Skew) -> None:
+    table = _table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline")
+    for each in skew.features:
+        counts = (each.rows, each.matches, each.mismatches, each.null_served, each.null_offline)
+        style = "red" if each.mismatches else None
+        table.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), style=style)
+    _print(table)
+    for differing in skew.differences:
+        who = ", ".join(f"{key} {value}" for key, value in differing.entities.items() if value is not None)
+        typer.echo(
+            f"{differing.feature} at {differing.serve_time} for {who}: served {differing.served!r} from the row of "
+            f"{differing.served_event_timestamp_ms} ms, offline {differing.offline!r} (request {differing.request_id})"
+        )
+    typer.echo(f"{skew.values:,} values of {sum(skew.rows.values()):,} vectors: {skew.mismatches:,} differ")
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    return Table(*columns, box=None)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)
