@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 import structlog
 
 from playhead import stack
-from playhead.batch import backfill, daily
+from playhead.batch.backfill import run_backfill
+from playhead.batch.daily import run_days
 from playhead.batch.events import event_days
+from playhead.batch.session import spark_session
 from playhead.checks import results
 from playhead.checks.accounts import check_accounts
+from playhead.checks.backfill import check_backfill
 from playhead.checks.skew import check_skew
 from playhead.config import Settings
 from playhead.declarations import Declarations
@@ -68,6 +71,7 @@ class _Run:
     settings: Settings
     declarations: Declarations
     input: DemoInput
+    cleanup: ExitStack
     found: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,11 +103,11 @@ def run_demo(settings: Settings, declarations: Declarations, given: DemoInput, p
     Raises:
         PlayheadError: from the stage that failed. Everything is stopped then, too.
     """
-    demo = _Run(settings, declarations, given)
-    demo.folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     seconds: dict[str, float] = {}
     with ExitStack() as cleanup:
+        demo = _Run(settings, declarations, given, cleanup)
+        demo.folder.mkdir(parents=True, exist_ok=True)
         cleanup.callback(_stop, demo)
         for title, stage in _STAGES:
             progress(title)
@@ -191,7 +195,9 @@ def _write(demo: _Run) -> None:
 
 
 def _batch(demo: _Run) -> None:
-    daily.run_days(demo.settings, event_days(demo.settings.lake))
+    # One session for this and the backfill: what runs in it uses it as it is.
+    demo.cleanup.enter_context(spark_session(demo.settings))
+    run_days(demo.settings, event_days(demo.settings.lake))
     quality = results.load(demo.settings, "quality") or {}
     demo.found["quality"] = quality.get("summary", {})
     with open_online_store(demo.settings.redis) as store:
@@ -274,8 +280,11 @@ def _skew(demo: _Run) -> None:
 
 
 def _backfill(demo: _Run) -> None:
-    backfill.run_backfill(demo.settings)
-    demo.found["backfill"] = backfill.compare_backfill(demo.settings, BACKFILL_POINTS, _SEED)
+    demo.found["backfill_rows"] = run_backfill(demo.settings, demo.declarations)
+    found = check_backfill(demo.settings, demo.declarations, points=BACKFILL_POINTS, seed=_SEED)
+    demo.found["backfill"] = {
+        name: {"points": each.points, "different": each.different} for name, each in found.items()
+    }
 
 
 def _report(demo: _Run) -> None:

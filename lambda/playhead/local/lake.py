@@ -65,7 +65,6 @@ def sample_points(lake: Path, size: int, seed: int) -> pa.Table:
             return pa.table({"user_id": [], "track_id": [], "artist_id": [], "event_timestamp": []})
         plays = events.filter("event_type = 'PLAY' AND artist_id IS NOT NULL")
         bounds = events.aggregate("min(event_time_ms) AS low, max(event_time_ms) AS high")
-        # hash() of the row's number and the seed: DuckDB's random() differs from thread to thread.
         numbered = plays.project("*, row_number() OVER (ORDER BY event_time_ms, event_id) AS n")
         drawn = numbered.order(f"hash(n + {int(seed)} * 1000003)").limit(size)
         moment = f"epoch_ms(low + CAST(hash(n * 31 + {int(seed)}) % (high - low + 1) AS BIGINT))"
@@ -75,6 +74,30 @@ def sample_points(lake: Path, size: int, seed: int) -> pa.Table:
             .project(f"user_id, track_id, artist_id, {moment} AS event_timestamp")
         )
         return rows.to_arrow_table()
+
+
+def sample_moments(lake: Path, plan: SlidingPlan | SessionPlan, size: int, seed: int, end_ms: int) -> pa.Table:
+    """Random moments close after rows of a group's archive, where its values are about to change.
+
+    Returns:
+        `size` rows (fewer only in a small archive): the key and `event_timestamp` (UTC, milliseconds, up to `end_ms`).
+        Keys with late events are left out.
+    """
+    key = _name(plan.key)
+    with _table(lake / "speed" / plan.name) as rows, _table(lake / "events") as events:
+        if rows is None or events is None:
+            return pa.table({plan.key: pa.array([], pa.string()), "event_timestamp": pa.array([], pa.timestamp("ms"))})
+        late = {k for (k,) in events.filter("late").project(key).distinct().fetchall()}
+        # hash() of the row and the seed: DuckDB's random() differs from thread to thread.
+        drawn = rows.project(
+            f"{key}, epoch_ms(event_timestamp) AS stamp_ms, hash({key}, event_timestamp, {int(seed)}) AS h"
+        )
+        moment = f"epoch_ms(least(stamp_ms + CAST(h % 7200000 AS BIGINT) - 2000, {int(end_ms)}))"
+        found = drawn.order("h").project(f"{key}, {moment} AS event_timestamp")
+        kept = [row for row in found.limit(size + 100 * len(late)).fetchall() if row[0] not in late][:size]
+        return pa.table(
+            {plan.key: [k for k, _ in kept], "event_timestamp": pa.array([t for _, t in kept], pa.timestamp("ms"))}
+        )
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import Literal
 from playhead.report.facts import Facts, LakeTable
 from playhead.report.problems import Stage
 
-WIDTH, HEIGHT = 176, 92
-_GAP_X, _GAP_Y = 28, 36
+WIDTH, HEIGHT = 176, 104
+_GAP_X, _GAP_Y = 28, 32
 
 Look = Literal["good", "bad", "none"]
 
@@ -91,7 +91,7 @@ def draw(facts: Facts, wrong: Collection[Stage | None]) -> Picture:
         facts: what was found.
         wrong: stages with which something is wrong.
     """
-    found = (*_input(facts), *_lake(facts), *_online(facts))
+    found = sorted((*_input(facts), *_lake(facts), *_online(facts)), key=lambda box: (box.column, box.row))
     boxes = {box.stage: replace(box, bad=box.stage in wrong) for box in found}
     arrows = (_arrow(boxes[start], boxes[end]) for way in _WAYS for start, end in pairwise(way))
     return Picture(boxes=tuple(boxes.values()), arrows=tuple(arrows))

@@ -125,7 +125,7 @@ def _accounts(facts: Facts) -> Iterator[Problem]:
         return
     differing = []
     if found.unaccounted:
-        side = "have no place" if found.unaccounted > 0 else "are there twice"
+        side = "have no place" if found.unaccounted > 0 else "too many are there"
         differing.append(f"{abs(found.unaccounted):,} of {found.records:,} records {side}")
     if found.lake_rows != found.events:
         differing.append(f"the lake has {found.lake_rows:,} events, the topic {found.events:,}")
@@ -134,9 +134,9 @@ def _accounts(facts: Facts) -> Iterator[Problem]:
         if seen != due:
             differing.append(f"{seen:,} dead letters are {reason}, {due:,} should be")
     if differing or not found.adds_up:
-        yield Problem(
-            title="The counts do not add up", detail="; ".join(differing) + ".", section="counts", stage=Stage.EVENTS
-        )
+        counted = f"Counted at {found.at:%Y-%m-%d %H:%M:%S} UTC; `playhead check accounts` counts again."
+        detail = f"{'; '.join(differing) or 'The check says so'}. {counted}"
+        yield Problem(title="The counts do not add up", detail=detail, section="counts", stage=Stage.EVENTS)
 
 
 def _twice(facts: Facts) -> Iterator[Problem]:
@@ -146,9 +146,7 @@ def _twice(facts: Facts) -> Iterator[Problem]:
     records, letters = facts.kafka.topics.get(facts.topics["events"], 0), facts.kafka.dead_letters
     placed = facts.lake.events.rows + letters.records - letters.repeated
     if 0 < records < placed:
-        detail = (
-            f"{placed:,} rows and dead letters came from {records:,} records: was the topic deleted, or a lake reused?"
-        )
+        detail = f"{placed:,} rows and dead letters from {records:,} records: was the topic deleted, or a lake reused?"
         yield Problem(title="The lake has more than was sent", detail=detail, section="counts", stage=Stage.EVENTS)
 
 

@@ -1,0 +1,91 @@
+"""`batch run`, `backfill`: the batch layer."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+
+from playhead.cli.options import Config, Home, Json, settings_of
+
+Dates = Annotated[list[datetime], typer.Option("--date", formats=["%Y-%m-%d"], help="UTC day. Repeatable.")]
+First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day of rows.")]
+Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day of rows.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group. Repeatable.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    batch = typer.Typer(help="Daily views on Spark and Delta.", no_args_is_help=True)
+    batch.callback()(_batch)
+    batch.command()(run)
+    app.add_typer(batch, name="batch")
+    app.command()(backfill)
+
+
+def _batch() -> None:
+    """Daily views on Spark and Delta."""
+
+
+def run(dates: Dates, home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Build and publish the daily views of a day; running it again gives the same.
+
+    A day that fails its quality gate is not published: exit code 1, and the expectation by name.
+    Also: spark-submit jobs/batch/daily.py --date 2018-11-30
+
+    \b
+    playhead batch run --date 2018-11-29 --date 2018-11-30
+    """
+    from playhead.batch.daily import run_days
+
+    done = run_days(settings_of(home, config), [each.date() for each in dates], progress=_say)
+    if as_json:
+        typer.echo(json.dumps(done.to_json(), indent=2))
+        return
+    typer.echo(f"published {', '.join(map(str, done.days))}: {done.events:,} events, {done.seconds:.1f} s")
+    for view, rows in done.views.items():
+        typer.echo(f"  {view}: {rows:,} rows")
+
+
+def backfill(
+    first: First = None,
+    last: Last = None,
+    group: Groups = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute the speed groups' changelog from the master data, into lake/backfill.
+
+    Also: spark-submit jobs/batch/backfill.py
+
+    \b
+    playhead backfill
+    playhead backfill --from 2018-11-20 --to 2018-11-21 --group listener
+    """
+    from playhead.batch.backfill import run_backfill
+    from playhead.declarations import load_declarations
+
+    written = run_backfill(
+        settings_of(home, config),
+        load_declarations(),
+        first=_day(first),
+        last=_day(last),
+        groups=group or (),
+        progress=_say,
+    )
+    if as_json:
+        typer.echo(json.dumps(written, indent=2))
+        return
+    for name, rows in written.items():
+        typer.echo(f"{name}: {rows:,} rows")
+
+
+def _day(given: datetime | None) -> date | None:
+    return given.date() if given else None
+
+
+def _say(what: str) -> None:
+    typer.echo(f"… {what}", err=True)
