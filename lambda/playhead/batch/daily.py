@@ -167,7 +167,9 @@ class _Batch:
             views = [cache.enter_context(_cached(self._view(plan, calendar))) for plan in self.plans]
             for plan, view in zip(self.plans, views, strict=True):
                 self.progress(f"checking {plan.name}")
-                good = self._judge(view, functools.partial(quality.view_suite, plan), good, good)
+                good = self._judge(
+                    quality.gated_view(plan, view), functools.partial(quality.view_suite, plan), good, good
+                )
                 if not good:
                     return []
             last = good[-1].isoformat()

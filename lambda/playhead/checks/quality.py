@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RESULT = "quality"
 MS_INTO_DAY = "ms_into_day"
 """Column of a gated event: its time since the start of the day that it is filed under."""
+ROW_ID = "entity_and_time"
+"""Column of a gated view's row: its key and event timestamp."""
 
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 400
@@ -52,15 +54,15 @@ class Finding:
 
     Attributes:
         expectation: its name in Great Expectations.
-        columns: the columns that it is about; none when it is about the table.
+        column: what it is about; None for the table.
         condition: the rows that it is about; None for all.
-        observed: the value seen, where there is one; when it fails, a few of the bad values, or of the missing ones.
-        unexpected: number of bad rows or of missing values; None where nothing is counted.
+        observed: the value seen, where there is one; of a failed expectation on rows, a few of the bad values.
+        unexpected: number of bad rows; None for an expectation on the table or the number of values.
         error: why it could not be evaluated, if so.
     """
 
     expectation: str
-    columns: tuple[str, ...]
+    column: str | None
     condition: str | None
     success: bool
     observed: Any
@@ -68,7 +70,7 @@ class Finding:
     error: str | None
 
     def __str__(self) -> str:
-        place = f"({', '.join(self.columns)})" if self.columns else ""
+        place = f"({self.column})" if self.column else ""
         rows = f" where {self.condition}" if self.condition else ""
         if self.error is not None:
             return f"{self.expectation}{place}{rows} could not be evaluated: {self.error}"
@@ -108,7 +110,7 @@ def events_suite(days: Sequence[date]) -> Suite:
     import great_expectations.expectations as gxe
 
     found: list[Any] = [
-        *_not_empty(days),
+        *_every_day(days),
         gxe.ExpectColumnValuesToBeUnique(column="event_id"),
         gxe.ExpectColumnValuesToBeBetween(column=MS_INTO_DAY, min_value=0, max_value=_DAY_MS - 1),
     ]
@@ -125,17 +127,16 @@ def view_suite(plan: DailyPlan, days: Sequence[date]) -> Suite:
     import great_expectations.expectations as gxe
 
     found: list[Any] = [
-        *_not_empty(days),
+        *_every_day(days),
         gxe.ExpectColumnValuesToNotBeNull(column=plan.key),
-        gxe.ExpectCompoundColumnsToBeUnique(column_list=[plan.key, "event_timestamp"]),
+        gxe.ExpectColumnValuesToBeUnique(column=ROW_ID),
         *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name, _, _ in plan.windows),
     ]
-    for measure in (m for m in plan.measures if _never_negative(m)):
-        features = sorted((count, name) for name, own, count in plan.windows if own == measure.name)
-        found += [gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0) for _, name in features]
+    for measure in filter(_never_negative, plan.measures):
+        found += [gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0) for _, name in _features(plan, measure)]
         found += [
-            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A=longer, column_B=shorter, or_equal=True)
-            for (_, shorter), (_, longer) in pairwise(features)
+            gxe.ExpectColumnValuesToBeBetween(column=_growth(shorter, longer), min_value=0)
+            for (_, shorter), (_, longer) in pairwise(_features(plan, measure))
         ]
     return Suite(name=plan.name, expectations=tuple(found))
 
@@ -146,6 +147,23 @@ def gated_events(events: DataFrame) -> DataFrame:
 
     midnight_ms = f.unix_millis(f.col("dt").cast("timestamp"))
     return events.select(*event_columns(), "dt", (f.col("event_time_ms") - midnight_ms).alias(MS_INTO_DAY))
+
+
+def gated_view(plan: DailyPlan, view: DataFrame) -> DataFrame:
+    """The view's rows as `view_suite` looks at them.
+
+    What compares columns is made a column: all expectations on single columns share one pass over the rows, and each
+    on several has two of its own.
+    """
+    from pyspark.sql import functions as f
+
+    grown = [
+        (f.col(longer) - f.col(shorter)).alias(_growth(shorter, longer))
+        for measure in plan.measures
+        for (_, shorter), (_, longer) in pairwise(_features(plan, measure))
+    ]
+    row_id = f.concat_ws(" ", plan.key, f.unix_millis("event_timestamp")).alias(ROW_ID)
+    return view.select(row_id, plan.key, *(name for name, _ in plan.schema), *grown, "dt")
 
 
 def validate(frame: DataFrame, suite: Suite, days: Sequence[date]) -> Verdict:
@@ -197,13 +215,23 @@ def record(settings: Settings, verdicts: Mapping[date, Sequence[Verdict]]) -> No
     results.save(settings, RESULT, {"days": dict(sorted(days.items())[-_KEPT_DAYS:])})
 
 
-def _not_empty(days: Sequence[date]) -> list[Any]:
+def _every_day(days: Sequence[date]) -> list[Any]:
+    """There are rows, and of each of the days, because a batch holds no others."""
     import great_expectations.expectations as gxe
 
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=1),
-        gxe.ExpectColumnDistinctValuesToContainSet(column="dt", value_set=[day.isoformat() for day in days]),
+        gxe.ExpectColumnUniqueValueCountToBeBetween(column="dt", min_value=len(days), max_value=len(days)),
     ]
+
+
+def _features(plan: DailyPlan, measure: Measure) -> list[tuple[int, str]]:
+    """(number of days, feature) of a measure, the shortest window first."""
+    return sorted((count, name) for name, own, count in plan.windows if own == measure.name)
+
+
+def _growth(shorter: str, longer: str) -> str:
+    return f"{longer}_less_{shorter}"
 
 
 def _of_field(field: FieldDescriptor, own: Rule) -> list[Any]:
@@ -265,17 +293,16 @@ def _context() -> Any:
 
 def _finding(expectation: Any, result: Any) -> Finding:
     config, seen = result.expectation_config, result.result
-    names = [config.kwargs.get(n) for n in ("column", "column_A", "column_B")]
     errors = [e["exception_message"] for e in _exceptions(result.exception_info) if e.get("raised_exception")]
     condition = getattr(expectation, "row_condition", None)
-    lists = [seen.get(key) for key in ("observed_value", "partial_unexpected_list", "partial_missing_list")]
+    lists = [seen.get(key) for key in ("observed_value", "partial_unexpected_list")]
     return Finding(
         expectation=config.type,
-        columns=tuple(n for n in [*names, *config.kwargs.get("column_list", ())] if n),
+        column=config.kwargs.get("column"),
         condition=None if condition is None else repr(condition),
         success=bool(result.success),
         observed=_plain(next((one for one in lists if one not in (None, [])), None)),
-        unexpected=seen.get("unexpected_count", seen.get("missing_count")),
+        unexpected=seen.get("unexpected_count"),
         error=errors[0] if errors else None,
     )
 

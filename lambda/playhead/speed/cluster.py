@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -158,7 +159,7 @@ def wait_until_read(
         StackError: the job is gone, or the time is up; it says how far the job came.
     """
     reached_at: list[int] = []
-    ends = [end for _, end in _offsets(settings)]
+    ends = _ends(settings)
 
     def visible() -> JobStatus | None:
         status = find(settings)
@@ -167,7 +168,7 @@ def wait_until_read(
         progress(status)
         if status.watermark_ms is None or status.watermark_ms < event_time_ms // 1000 * 1000 + 1000:
             return None
-        if any(covered < end for (covered, _), end in zip(_offsets(settings), ends, strict=True)):
+        if not _covers(settings, ends):
             return None
         if not reached_at:
             reached_at.append(round(time.time() * 1000))
@@ -186,20 +187,36 @@ def _watermark(settings: Settings, job_id: str) -> int | None:
     return min(values) if values and min(values) > 0 else None
 
 
-def _offsets(settings: Settings) -> list[tuple[int, int]]:
-    """For each partition of the events topic: the offset that the job's last checkpoint covers, and the topic's end."""
-    conf = {**settings.kafka.client(), "group.id": GROUP_ID, "enable.auto.commit": False}
+@contextmanager
+def _events_topic(settings: Settings) -> Iterator[tuple[Consumer, list[TopicPartition]]]:
+    """A consumer in the job's group, and the partitions of the events topic."""
+    consumer = Consumer({**settings.kafka.client(), "group.id": GROUP_ID, "enable.auto.commit": False})
     topic = settings.kafka.events_topic
-    consumer = Consumer(conf)
     try:
         known = consumer.list_topics(topic, timeout=_KAFKA_SECONDS).topics[topic].partitions
-        committed = consumer.committed([TopicPartition(topic, p) for p in sorted(known)], timeout=_KAFKA_SECONDS)
-        ends = [consumer.get_watermark_offsets(each, timeout=_KAFKA_SECONDS)[1] for each in committed]
-        return [(max(0, each.offset), end) for each, end in zip(committed, ends, strict=True)]
+        yield consumer, [TopicPartition(topic, partition) for partition in sorted(known)]
     except KafkaException as error:
         raise StackError(f"Kafka at {settings.kafka.servers}: {error}", hint="is it up? `playhead status`") from error
     finally:
         consumer.close()
+
+
+def _ends(settings: Settings) -> list[int]:
+    """For each partition of the events topic the offset behind its last record."""
+    with _events_topic(settings) as (consumer, partitions):
+        return [consumer.get_watermark_offsets(each, timeout=_KAFKA_SECONDS)[1] for each in partitions]
+
+
+def _covers(settings: Settings, ends: list[int]) -> bool:
+    """Whether the job's last checkpoint covers these offsets; a broker that cannot tell yet says no."""
+    with _events_topic(settings) as (consumer, partitions):
+        try:
+            committed = consumer.committed(partitions, timeout=_KAFKA_SECONDS)
+        except KafkaException as error:
+            if error.args[0].retriable():
+                return False
+            raise
+        return all(each.offset >= end for each, end in zip(committed, ends, strict=True) if end)
 
 
 def _call(settings: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
