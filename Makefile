@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo test check bench proto lock clean
+.PHONY: help setup demo test check golden bench proto lock clean
 
 PYTHON := .venv/bin/python
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -23,6 +23,9 @@ check: setup ## lint, types and the fast tests
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(PYTHON) -m pytest $(FAST) $(ARGS)
+
+golden: setup ## write the compiled SQL in tests/golden anew, for review
+	GOLDEN=write $(PYTHON) -m pytest -q tests/test_golden.py
 
 bench: setup ## measure (SUITE=stream, or all); ends with one line of JSON
 	@$(PYTHON) -m benchmarks $(SUITE)

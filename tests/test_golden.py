@@ -70,7 +70,7 @@ def flink(plan: SlidingPlan | SessionPlan) -> str:
 def formatted(query: str, dialect: str) -> str:
     import sqlglot
 
-    return sqlglot.parse_one(query, read=dialect).sql(dialect, pretty=True)
+    return str(sqlglot.parse_one(query, read=dialect).sql(dialect, pretty=True))
 
 
 CASES: list[tuple[str, Any, Callable[[Any], str]]] = [

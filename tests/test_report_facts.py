@@ -237,7 +237,7 @@ def test_views_may_be_two_days_behind_and_of_the_declaration_of_now(facts: Facts
         ),
         ("serve", {"requests": 1, "vectors": {"sent": 2, "dropped": 1}}, "Served vectors were not logged"),
         ("land_served", {"landed": {}, "repeated": 0, "skipped": {"malformed": 1}}, "Served vectors were not landed"),
-        ("demo", {"seconds": 1, "stages": {}, "backfill": {"track": {"different": 3}}}, "Backfill and archive differ"),
+        ("backfill", {"groups": {"track": {"points": 9, "different": 3}}}, "Backfill and archive differ"),
     ],
 )
 def test_what_a_stage_lost_is_wrong(settings: Settings, name: str, payload: dict[str, Any], title: str) -> None:

@@ -24,6 +24,7 @@ from pyspark.sql import functions as f
 
 from playhead.batch.charts import CATALOG, LENGTHS, charts, listening
 from playhead.batch.events import read_events, span
+from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import PartialTable, partials_path, pending, write_partials
 from playhead.batch.publish import TOP_TRACKS, mark_published, publish_lists, publish_view, published
 from playhead.batch.session import spark_session
@@ -176,21 +177,19 @@ class _Batch:
             frames = {plan.name: view.where(view.dt <= last) for plan, view in zip(self.plans, views, strict=True)}
             charted = self._charts(self._calendar(good))
             frames |= {name: cache.enter_context(_cached(chart)) for name, chart in charted.items()}
-            for name, frame in frames.items():
-                self.progress(f"writing {name}")
-                replace_days(frame, self._path(name), good)
-                self.views[name] = frame.count()
+            self.progress("writing the views")
+            side_by_side(functools.partial(replace_days, frames[name], self._path(name), good) for name in frames)
+            self.views = {name: frame.count() for name, frame in frames.items()}
         return good
 
     def publish(self, days: Sequence[date]) -> None:
         """Write the latest rows of these days' views to the online store, and mark the days as published."""
         self.progress("writing to the online store")
-        first, last, redis = days[0], days[-1], self.settings.redis
+        redis, last = self.settings.redis, days[-1]
+        calls = {TOP_TRACKS: functools.partial(publish_lists, self._read(TOP_TRACKS, last, last), last, redis)}
         for plan in self.plans:
-            view = read_days(self.spark, self._path(plan.name), first, last)
-            self.online[plan.name] = publish_view(view, plan, redis)
-        lists = read_days(self.spark, self._path(TOP_TRACKS), last, last)
-        self.online[TOP_TRACKS] = publish_lists(lists, last, redis)
+            calls[plan.name] = functools.partial(publish_view, self._read(plan.name, days[0], last), plan, redis)
+        self.online = dict(zip(calls, side_by_side(calls.values()), strict=True))
         mark_published(self.lake, days, self.plans, self.created_at)
 
     def raise_failure(self) -> None:
@@ -245,6 +244,9 @@ class _Batch:
         rows = [tuple(row[c] for c in columns) for row in calendar.rows(lengths)]
         kinds = ", ".join(f"{c} {'BIGINT' if c == END_MS else 'STRING'}" for c in columns)
         return self.spark.createDataFrame(rows, kinds)
+
+    def _read(self, view: str, first: date, last: date) -> DataFrame:
+        return read_days(self.spark, self._path(view), first, last)
 
     def _path(self, view: str) -> Path:
         return self.lake / "views" / view

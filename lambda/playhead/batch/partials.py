@@ -7,6 +7,7 @@ declaration has.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ import ibis.expr.types as ir
 from pyspark.sql import DataFrame, SparkSession
 
 from playhead.batch.events import dated_events, digest_of
+from playhead.batch.jobs import side_by_side
 from playhead.batch.sql import compiled, run
 from playhead.batch.tables import replace_days
 from playhead.plan import DailyPlan, Measure
@@ -90,16 +92,17 @@ def write_partials(
         events: all events of these days.
         todo: which days of which table.
     """
-    for table in tables:
-        days = todo[table.name]
-        if not days:
-            continue
+    writes = []
+    for table in (t for t in tables if todo[t.name]):
+        days = list(todo[table.name])
         rows = run(spark, table.rows(dated_events()), events=events)
         rows = rows.where(rows.dt.isin([day.isoformat() for day in days]))
-        replace_days(rows, partials_path(lake, table.name), list(days))
-        kept = _kept(lake)
-        kept[table.name] = kept.get(table.name, {}) | {day.isoformat(): own for day, own in days.items()}
-        _keep(lake, kept)
+        writes.append(functools.partial(replace_days, rows, partials_path(lake, table.name), days))
+    side_by_side(writes)
+    kept = _kept(lake)
+    for name, own in todo.items():
+        kept[name] = kept.get(name, {}) | {day.isoformat(): digest for day, digest in own.items()}
+    _keep(lake, kept)
 
 
 def partials_path(lake: Path, name: str) -> Path:

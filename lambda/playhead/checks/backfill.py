@@ -48,7 +48,7 @@ def check_backfill(
     for plan in declarations.speed_plans:
         spine = sample_moments(settings.lake, plan, points, seed, last_ms // 1000 * 1000 + 1000)
         found[plan.name] = _compare(settings, plan, spine)
-    results.save(settings, "backfill", {name: asdict(each) for name, each in found.items()})
+    results.save(settings, "backfill", {"groups": {name: asdict(each) for name, each in found.items()}})
     return found
 
 

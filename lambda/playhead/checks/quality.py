@@ -159,7 +159,7 @@ def gated_view(plan: DailyPlan, view: DataFrame) -> DataFrame:
 
     grown = [
         (f.col(longer) - f.col(shorter)).alias(_growth(shorter, longer))
-        for measure in plan.measures
+        for measure in filter(_never_negative, plan.measures)
         for (_, shorter), (_, longer) in pairwise(_features(plan, measure))
     ]
     row_id = f.concat_ws(" ", plan.key, f.unix_millis("event_timestamp")).alias(ROW_ID)

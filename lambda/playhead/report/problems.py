@@ -241,7 +241,7 @@ def _skew(facts: Facts) -> Iterator[Problem]:
 
 
 def _backfill(facts: Facts) -> Iterator[Problem]:
-    groups = facts.stages.demo.backfill if facts.stages.demo else {}
+    groups = facts.stages.backfill.groups if facts.stages.backfill else {}
     other = {name: int(found.get("different", 0)) for name, found in groups.items() if found.get("different")}
     if other:
         yield Problem(title="Backfill and archive differ", detail=_counted(other), section="training", stage=Stage.ROWS)

@@ -149,13 +149,11 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
-    """The last demo: stage to seconds, and by group how the backfill compares with the archive."""
+class Backfill:
+    """By group how the last backfill compares with the archive: `points` and how many are `different`."""
 
     at: datetime
-    seconds: float
-    stages: Mapping[str, float]
-    backfill: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +206,7 @@ class Stages:
     land_served: Landed | None
     training_set: TrainingSet | None
     skew: Skew | None
-    demo: Demo | None
+    backfill: Backfill | None
     quality: tuple[Verdict, ...]
     saved: Mapping[str, datetime]
     problems: Mapping[str, str]
@@ -245,7 +243,7 @@ _KINDS: Mapping[str, type[Any]] = {
     "land_served": Landed,
     "training_set": TrainingSet,
     "skew": Skew,
-    "demo": Demo,
+    "backfill": Backfill,
 }
 
 

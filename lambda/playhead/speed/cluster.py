@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httpx
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from playhead.config import Settings
 from playhead.errors import StackError
@@ -32,6 +32,13 @@ ENTRY_POINT = Path("jobs/stream/playback.py")
 _ALIVE = {"CREATED", "RUNNING", "RESTARTING", "INITIALIZING", "FAILING", "RECONCILING"}
 _POLL_SECONDS = 0.2
 _KAFKA_SECONDS = 10.0
+_NOT_YET = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT,
+}
+"""What a broker that has just started says of a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +220,7 @@ def _covers(settings: Settings, ends: list[int]) -> bool:
         try:
             committed = consumer.committed(partitions, timeout=_KAFKA_SECONDS)
         except KafkaException as error:
-            if error.args[0].retriable():
+            if error.args[0].code() in _NOT_YET:
                 return False
             raise
         return all(each.offset >= end for each, end in zip(committed, ends, strict=True) if end)
