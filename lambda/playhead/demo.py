@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from playhead import stack
-from playhead.batch.backfill import run_backfill
+from playhead.batch.backfill import backfill
 from playhead.batch.daily import run_days
 from playhead.batch.events import event_days
 from playhead.batch.session import spark_session
@@ -288,7 +288,7 @@ def _skew(demo: _Run) -> None:
 
 
 def _backfill(demo: _Run) -> None:
-    demo.found["backfill_rows"] = run_backfill(demo.settings, demo.declarations)
+    demo.found["backfill_rows"] = dict(backfill(demo.settings).rows)
     found = check_backfill(demo.settings, demo.declarations, points=BACKFILL_POINTS, seed=_SEED)
     demo.found["backfill"] = {
         name: {"points": each.points, "different": each.different} for name, each in found.items()

@@ -1,106 +1,135 @@
-"""The speed groups' changelog once more, from the master data, by the same plan. Late events are in it."""
+"""The backfill: the speed groups' changelog, made again from the master data by the same plan, late events included."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import structlog
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from playhead.batch.changelog import changelog
 from playhead.batch.events import event_days, read_events
+from playhead.batch.jobs import side_by_side
 from playhead.batch.session import spark_session
-from playhead.batch.tables import replace_all, replace_days
+from playhead.batch.tables import replace_between
 from playhead.config import Settings
-from playhead.declarations import Declarations
-from playhead.errors import InputError
+from playhead.declarations import load_declarations
+from playhead.errors import InputError, UnknownName
 from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
 
 log = structlog.get_logger()
 
-Progress = Callable[[str], None]
+SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
 
 
-def run_backfill(
+@dataclass(frozen=True, kw_only=True)
+class Backfill:
+    """What was made.
+
+    Attributes:
+        events: events read.
+        rows: group to the number of rows written.
+        seconds: how long it took.
+    """
+
+    events: int
+    rows: Mapping[str, int]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"events": self.events, "rows": dict(self.rows), "seconds": round(self.seconds, 1)}
+
+
+def backfill(
     settings: Settings,
-    declarations: Declarations,
     *,
     first: date | None = None,
     last: date | None = None,
-    groups: Sequence[str] = (),
-    progress: Progress = lambda _: None,
-) -> dict[str, int]:
-    """Write `lake/backfill/<group>`: Delta, by day, in the columns of `lake/speed/<group>`.
+    groups: Iterable[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Backfill:
+    """Write `lake/backfill/<group>`: key, event_timestamp, features, created_at, dt, the day of the row's time.
 
-    A row depends on all events before it (sessions and last-K lists have no end), so all days up to `last` are read;
-    only the rows of the range are written. Running a range again gives the same.
+    With a range, only its days are replaced, but every event up to `last` is read: a session or a list of the latest
+    tracks may have begun at any time before. Without `last`, rows go on past the last event, until its expiries.
 
     Args:
         settings: says where the lake is.
-        declarations: what is declared.
-        first: first UTC day of rows; None: the first there is.
-        last: last UTC day of rows; None: everything, expiries after the last event included.
-        groups: names of speed groups; empty: all.
+        first: first day to write, UTC; from the first event when None.
+        last: last day to write, UTC; to the last row when None.
+        groups: speed groups; all when empty.
         progress: is told what begins.
 
-    Returns:
-        Group to number of rows written.
-
     Raises:
-        InputError: there are no events, or the range is empty.
-        UnknownName: no such group.
+        UnknownName: a group that the speed layer does not have.
+        InputError: a range that ends before it begins, or no events to read.
     """
+    plans = _plans(groups)
+    if first and last and last < first:
+        raise InputError(f"the range ends on {last}, before it begins on {first}")
     days = [day for day in event_days(settings.lake) if last is None or day <= last]
-    if not days or (first is not None and last is not None and first > last):
-        raise InputError(f"no events to backfill from in {settings.lake / 'events'} up to {last or 'the end'}")
-    wanted = {declarations.group(name).name for name in groups}
-    plans = [plan for plan in declarations.speed_plans if not wanted or plan.name in wanted]
+    if not days:
+        raise InputError(f"no events in {settings.lake / 'events'}" + (f" up to {last}" if last else ""))
+    began, created_at = time.monotonic(), datetime.now(UTC)
+    progress("starting Spark")
     with spark_session(settings) as spark:
-        events = read_events(spark, settings.lake, days).cache()
-        written = {}
-        for plan in plans:
-            progress(f"backfilling {plan.name}")
-            rows = _stamped(plan, changelog(spark, plan, events))
-            written[plan.name] = _write(rows, backfill_path(settings.lake, plan.name), first, last)
-            log.info("backfilled", group=plan.name, rows=written[plan.name], days=len(days))
+        events = read_events(spark, settings.lake, days).persist()
+        progress(f"making the changelog of {', '.join(plan.name for plan in plans)}")
+        frames = {plan.name: _rows(spark, plan, events, created_at).where(_between(first, last)) for plan in plans}
+        paths = {name: backfill_path(settings.lake, name) for name in frames}
+        side_by_side(
+            functools.partial(replace_between, frames[name], path, first, last) for name, path in paths.items()
+        )
+        # From the table, because the frame would be computed again.
+        tables = {name: spark.read.format("delta").load(str(path)) for name, path in paths.items()}
+        done = Backfill(
+            events=events.count(),
+            rows={name: table.where(_between(first, last)).count() for name, table in tables.items()},
+            seconds=time.monotonic() - began,
+        )
         events.unpersist()
-    return written
+    log.info("backfill written", **done.to_json())
+    return done
 
 
 def backfill_path(lake: Path, group: str) -> Path:
-    """The table of a group's backfill."""
+    """Where a group's backfill is."""
     return lake / "backfill" / group
 
 
-def _stamped(plan: SlidingPlan | SessionPlan, rows: DataFrame) -> DataFrame:
-    at = f.timestamp_millis(f.col(T_MS))
-    features = [name for name, _ in plan.schema]
+def _rows(spark: SparkSession, plan: SpeedPlan, events: DataFrame, created_at: datetime) -> DataFrame:
+    rows = changelog(spark, plan, events)
+    moment = f.timestamp_millis(f.col(T_MS))
     return rows.select(
         plan.key,
-        at.alias("event_timestamp"),
-        *features,
-        f.lit(datetime.now(UTC)).alias("created_at"),
-        f.date_format(at, "yyyy-MM-dd").alias("dt"),
+        moment.alias("event_timestamp"),
+        *(name for name, _ in plan.schema),
+        f.lit(created_at).alias("created_at"),
+        f.date_format(moment, "yyyy-MM-dd").alias("dt"),
     )
 
 
-def _write(rows: DataFrame, path: Path, first: date | None, last: date | None) -> int:
-    if first is not None:
-        rows = rows.where(f.col("dt") >= first.isoformat())
-    if last is not None:
-        rows = rows.where(f.col("dt") <= last.isoformat())
-    rows = rows.cache()
-    try:
-        if first is None and last is None:
-            replace_all(rows, path)
-        else:
-            days = [date.fromisoformat(row.dt) for row in rows.select("dt").distinct().toLocalIterator()]
-            if days:
-                replace_days(rows, path, sorted(days))
-        return int(rows.count())
-    finally:
-        rows.unpersist()
+def _between(first: date | None, last: date | None) -> Column:
+    inside = f.lit(True)
+    if first:
+        inside &= f.col("dt") >= first.isoformat()
+    if last:
+        inside &= f.col("dt") <= last.isoformat()
+    return inside
+
+
+def _plans(groups: Iterable[str]) -> Sequence[SpeedPlan]:
+    plans = {plan.name: plan for plan in load_declarations().speed_plans}
+    for name in (wanted := list(groups)):
+        if name not in plans:
+            raise UnknownName("speed group", name, plans)
+    return [plans[name] for name in wanted or plans]

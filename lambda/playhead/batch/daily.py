@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow as pa
 import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from playhead.batch.charts import CATALOG, LENGTHS, charts, listening
+from playhead.batch.charts import CATALOG, LENGTHS, LISTENING, charts, listening
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import PartialTable, partials_path, pending, write_partials
 from playhead.batch.publish import TOP_TRACKS, mark_published, publish_lists, publish_view, published
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run
-from playhead.batch.tables import END_MS, read_days, replace_days, stamped
+from playhead.batch.tables import read_days, replace_days, stamped
 from playhead.batch.views import BatchDays, days_table, lengths_of, view_rows
 from playhead.checks import quality, results
 from playhead.config import Settings
@@ -175,7 +176,10 @@ class _Batch:
                     return []
             last = good[-1].isoformat()
             frames = {plan.name: view.where(view.dt <= last) for plan, view in zip(self.plans, views, strict=True)}
-            charted = self._charts(self._calendar(good))
+            self.progress("making the charts")
+            calendar = self._calendar(good)
+            listened = cache.enter_context(_cached(self._partials(LISTENING, calendar)))
+            charted = self._charts(calendar, listened)
             frames |= {name: cache.enter_context(_cached(chart)) for name, chart in charted.items()}
             self.progress("writing the views")
             side_by_side(functools.partial(replace_days, frames[name], self._path(name), good) for name in frames)
@@ -226,24 +230,21 @@ class _Batch:
         inputs = {table.name: self._partials(table.name, calendar), "days": self._days(calendar, lengths)}
         return stamped(run(self.spark, rows, **inputs), [plan.key], self.created_at)
 
-    def _charts(self, calendar: BatchDays) -> dict[str, DataFrame]:
-        table = listening(self.plans)
+    def _charts(self, calendar: BatchDays, listened: DataFrame) -> dict[str, DataFrame]:
         inputs = {
-            table.name: self._partials(table.name, calendar),
+            LISTENING: listened,
             "days": self._days(calendar, LENGTHS),
             "catalog": read_catalog(self.spark, self.lake),
         }
-        made = {chart: run(self.spark, chart.rows, **inputs) for chart in charts(table)}
+        made = {chart: run(self.spark, chart.rows, **inputs) for chart in charts(listening(self.plans))}
         return {chart.name: stamped(rows, [chart.key], self.created_at) for chart, rows in made.items()}
 
     def _partials(self, name: str, calendar: BatchDays) -> DataFrame:
         return read_days(self.spark, partials_path(self.lake, name), calendar.earliest, calendar.days[-1])
 
     def _days(self, calendar: BatchDays, lengths: Sequence[int]) -> DataFrame:
-        columns = days_table(lengths).columns
-        rows = [tuple(row[c] for c in columns) for row in calendar.rows(lengths)]
-        kinds = ", ".join(f"{c} {'BIGINT' if c == END_MS else 'STRING'}" for c in columns)
-        return self.spark.createDataFrame(rows, kinds)
+        rows = pa.Table.from_pylist(calendar.rows(lengths), schema=days_table(lengths).schema().to_pyarrow())
+        return self.spark.createDataFrame(rows)
 
     def _read(self, view: str, first: date, last: date) -> DataFrame:
         return read_days(self.spark, self._path(view), first, last)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as f
 
 DAY = timedelta(days=1)
@@ -35,14 +35,24 @@ def replace_days(frame: DataFrame, path: Path, days: Sequence[date]) -> None:
         path: the table.
         days: at least one; a day without rows is emptied.
     """
-    known = ", ".join(f"'{day.isoformat()}'" for day in days)
-    writer = frame.write.format("delta").mode("overwrite").partitionBy("dt").option("mergeSchema", "true")
-    writer.option("replaceWhere", f"dt IN ({known})").save(str(path))
+    _replace(frame, path, f"dt IN ({', '.join(map(_literal, days))})")
 
 
-def replace_all(frame: DataFrame, path: Path) -> None:
-    """Replace a whole table, its schema included."""
-    frame.write.format("delta").mode("overwrite").partitionBy("dt").option("overwriteSchema", "true").save(str(path))
+def replace_between(frame: DataFrame, path: Path, first: date | None, last: date | None) -> None:
+    """Replace the days of a table from `first` to `last`; None: without an end. Both None: the table and its schema.
+
+    Args:
+        frame: with the column `dt`; every row's is one of the days.
+        path: the table; it is made when there is none.
+        first: the first day.
+        last: the last day.
+    """
+    ends = [f"dt >= {_literal(first)}"] if first else []
+    ends += [f"dt <= {_literal(last)}"] if last else []
+    if ends:
+        _replace(frame, path, " AND ".join(ends))
+    else:
+        _writer(frame).option("overwriteSchema", "true").save(str(path))
 
 
 def read_days(spark: SparkSession, path: Path, first: date, last: date) -> DataFrame:
@@ -70,3 +80,15 @@ def stamped(frame: DataFrame, keys: Sequence[str], created_at: datetime) -> Data
         f.lit(created_at).alias("created_at"),
         "dt",
     )
+
+
+def _replace(frame: DataFrame, path: Path, condition: str) -> None:
+    _writer(frame).option("mergeSchema", "true").option("replaceWhere", condition).save(str(path))
+
+
+def _writer(frame: DataFrame) -> DataFrameWriter:
+    return frame.write.format("delta").mode("overwrite").partitionBy("dt")
+
+
+def _literal(day: date) -> str:
+    return f"'{day.isoformat()}'"

@@ -65,21 +65,15 @@ def backfill(
     playhead backfill
     playhead backfill --from 2018-11-20 --to 2018-11-21 --group listener
     """
-    from playhead.batch.backfill import run_backfill
-    from playhead.declarations import load_declarations
+    from playhead.batch.backfill import backfill as run_backfill
 
-    written = run_backfill(
-        settings_of(home, config),
-        load_declarations(),
-        first=_day(first),
-        last=_day(last),
-        groups=group or (),
-        progress=_say,
+    done = run_backfill(
+        settings_of(home, config), first=_day(first), last=_day(last), groups=group or (), progress=_say
     )
     if as_json:
-        typer.echo(json.dumps(written, indent=2))
+        typer.echo(json.dumps(done.to_json(), indent=2))
         return
-    for name, rows in written.items():
+    for name, rows in done.rows.items():
         typer.echo(f"{name}: {rows:,} rows")
 
 
