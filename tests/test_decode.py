@@ -71,6 +71,11 @@ def test_a_string_may_be_as_long_as_its_rule_in_characters(name: str) -> None:
     assert result(full_row() | {name: longest + "x"}) == f"out_of_range:{name}"
 
 
+@pytest.mark.parametrize("character", ["\x00", "\x1f", "\n", "\x7f"])
+def test_a_string_has_no_control_characters(character: str) -> None:
+    assert result(full_row() | {"track_id": f"a{character}b"}) == "out_of_range:track_id"
+
+
 @pytest.mark.parametrize("name", [name for name, r in RULES.items() if r.HasField("min") or r.HasField("max")])
 def test_a_number_stays_within_its_bounds(name: str) -> None:
     least, most = RULES[name].min, RULES[name].max
@@ -146,7 +151,7 @@ ROWS = st.fixed_dictionaries(
     {
         name: st.sampled_from(NAMES[name])
         if name in NAMES
-        else st.text(min_size=1, max_size=RULES[name].max_length)
+        else st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=RULES[name].max_length)
         if kind == "string"
         else st.integers(EARLIEST_MS + 1, LATEST_MS)
         if name == "event_time_ms"

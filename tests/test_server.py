@@ -17,6 +17,7 @@ from playhead.serving.packed import Packer
 from playhead.serving.served_log import ServedLog
 from playhead.serving.server import MAX_CANDIDATES, ServerMetrics, create_app
 from schemas.features_pb2 import ServedFeatures
+from tests.polling import eventually
 
 NOW_S = 1_700_000_123.456
 LISTENER = {"plays_1m": 1, "plays_1h": 12, "skip_rate_1h": 0.25, "last_5_tracks": ["t2", "t1"]}
@@ -165,10 +166,10 @@ def test_a_row_of_another_declaration_is_not_served_and_is_counted(served: Serve
 def test_a_full_queue_drops_vectors_and_counts_them(served: Served) -> None:
     served.producer.room = 1
     assert served.ask(candidates=[{"track_id": f"t{n}"} for n in range(3)]).status_code == 200
-    metrics = served.client.get("/metrics").text
-    assert 'playhead_served_vectors_total{fate="sent"} 3.0' in metrics
-    assert 'playhead_served_vectors_total{fate="dropped"} 2.0' in metrics
-    assert 'playhead_served_vectors_total{fate="delivered"} 1.0' in metrics
+    wanted = {"sent": 3, "dropped": 2, "delivered": 1}
+    lines = {f'playhead_served_vectors_total{{fate="{fate}"}} {count}.0' for fate, count in wanted.items()}
+    # The log is written after the answer.
+    assert eventually(lambda: lines <= set(served.client.get("/metrics").text.splitlines()), 10)
 
 
 def test_an_unknown_service_is_404_with_the_nearest_name(served: Served) -> None:
