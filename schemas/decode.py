@@ -10,8 +10,8 @@ A message with several faults gets the first reason of this order; within one ki
 3. `missing_field:NAME`   a field that every message must set
 4. `unknown_event_type`   a number that the enum does not have (proto3 enums are open, so it parses)
 5. `missing_field:NAME`   a field that messages of this event type must set
-6. `out_of_range:NAME`    a string longer than allowed or with control characters (the plan joins lists with one), then
-                          a number outside its bounds, then a number that another enum does not have
+6. `out_of_range:NAME`    a string longer than allowed or with U+001F, then a number outside its bounds, then a number
+                          that another enum does not have
 7. `time_out_of_range`    not after 2000-01-01, or later than the caller allows
 
 An empty string and an unset number are null; so is an enum's number 0. Unknown fields are skipped: a client may be
@@ -20,7 +20,6 @@ newer than this reader.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -34,7 +33,8 @@ from schemas.playhead_options_pb2 import Rule, rule
 Row: TypeAlias = tuple[str | int | None, ...]
 """Values in the order of `schemas.tables.event_columns`."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
+SEPARATOR = "\x1f"
+"""The unit separator. No string may have it: the plan joins the values of a list with it."""
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01T00:00:00Z. Older stamps come from clocks that were never set."""
@@ -148,7 +148,7 @@ def _fault(row: list[Any], rules: _Rules, latest_ms: int) -> str | None:
         if row[i] is None:
             return reason
     for i, longest, reason in rules.longest:
-        if row[i] is not None and (len(row[i]) > longest or _CONTROL.search(row[i])):
+        if row[i] is not None and (len(row[i]) > longest or SEPARATOR in row[i]):
             return reason
     for i, least, most, reason in rules.bounds:
         if row[i] is not None and not least <= row[i] <= most:

@@ -32,14 +32,15 @@ from playhead.serving.online import open_online_store
 from playhead.serving.packed import PackedRow, Packer
 from tests.conftest import settings_on_free_ports
 from tests.lake import write_events
-from tests.parity.streams import as_table, random_events
+from tests.parity.streams import START_MS, as_table, random_events
 from tests.spark import spark  # noqa: F401 — the fixture
 
 pytestmark = pytest.mark.spark
 
 PLANS = {plan.name: plan for plan in load_declarations().daily_plans}
 LISTENER = PLANS["listener_daily"]
-EVENTS = random_events(3, 700)
+# Five times as dense, so that a week is enough.
+EVENTS = [e | {"event_time_ms": START_MS + (e["event_time_ms"] - START_MS) // 5} for e in random_events(3, 500)]
 
 
 @pytest.fixture(scope="module")

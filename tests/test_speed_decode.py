@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playhead.errors import UnsupportedError
+from playhead.errors import ConfigError, UnsupportedError
 from playhead.speed import sql
 from playhead.speed.decode import KEPT_BYTES, PASSED, decode_batch, decoded_columns
 from schemas.decode import decode, encode
@@ -160,3 +160,12 @@ def test_a_row_frame_is_spelled_out() -> None:
     assert "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW" in sql.compiled(
         table.select(s=table.v.sum().over(window))
     )
+
+
+def test_more_subtasks_than_partitions_are_refused() -> None:
+    """The spare source would never have a watermark, and no window would ever close."""
+    from playhead.speed.job import _check_parallelism
+
+    _check_parallelism(4, 4)
+    with pytest.raises(ConfigError, match="parallelism is 5, the events topic has 4 partitions"):
+        _check_parallelism(5, 4)

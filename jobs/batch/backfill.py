@@ -1,8 +1,12 @@
-"""The backfill, for `spark-submit jobs/batch/backfill.py --from 2018-11-20`: the command `playhead backfill`."""
+"""The backfill of the speed groups, for `spark-submit`: the command `playhead backfill`.
 
-import typer
+spark-submit --jars "$(echo jars/delta/*.jar | tr ' ' ,)" jobs/batch/backfill.py --from 2018-11-20 --home .playhead
+"""
 
-from playhead.cli.batch import backfill
+import sys
+
+from playhead.cli import main
 
 if __name__ == "__main__":
-    typer.run(backfill)
+    sys.argv[1:1] = ["backfill"]
+    main()

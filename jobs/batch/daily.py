@@ -1,8 +1,12 @@
-"""The daily views, for `spark-submit jobs/batch/daily.py --date 2018-11-30`: the command `playhead batch run`."""
+"""The daily views, for `spark-submit`: the command `playhead batch run`.
 
-import typer
+spark-submit --jars "$(echo jars/delta/*.jar | tr ' ' ,)" jobs/batch/daily.py --date 2018-11-30 --home .playhead
+"""
 
-from playhead.cli.batch import run
+import sys
+
+from playhead.cli import main
 
 if __name__ == "__main__":
-    typer.run(run)
+    sys.argv[1:1] = ["batch", "run"]
+    main()

@@ -19,9 +19,7 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.plan import Latest, Measure, SessionPlan, SlidingPlan, any_matches
-
-SEPARATOR = "\x1f"
-"""Joins the values of a last-K list on its way; the decoder refuses control characters in events."""
+from schemas.decode import SEPARATOR
 
 T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")

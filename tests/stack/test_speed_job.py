@@ -1,7 +1,7 @@
 """The speed job on real Kafka and Flink: whatever arrives and whatever breaks, its outputs are those of the events.
 
-The job is started twice for all of these tests: the first time for everything that can arrive, which ends with a crash,
-the second time to go on from a savepoint.
+The job is started three times for all of these tests: for everything that can arrive, which ends with a crash; to go on
+from a savepoint; and in two subtasks on RocksDB.
 """
 
 from __future__ import annotations
@@ -202,7 +202,24 @@ def went_on(settings: Settings, survived: Outputs, broken_off: Given) -> Outputs
     return outputs(settings, cluster.wait_until_read(settings, last_ms))
 
 
-MOMENTS = pytest.mark.parametrize("moment", ["arrived", "survived", "went_on"])
+@pytest.fixture(scope="module")
+def in_parallel(
+    stack: Settings, settings: Settings, went_on: Outputs, faulty: Given, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outputs]:
+    """What comes of the file with faults in two subtasks on RocksDB. No two plays of a user in it are of one moment."""
+    cluster.stop(settings)
+    home = tmp_path_factory.mktemp("parallel") / "home"
+    own = own_topics(stack, home, parallelism=2, state_backend="rocksdb")
+    cluster.start(own)
+    try:
+        last_ms = replay(faulty.source(), own).last_event_ms
+        assert last_ms is not None
+        yield outputs(own, cluster.wait_until_read(own, last_ms))
+    finally:
+        cluster.stop(own)
+
+
+MOMENTS = pytest.mark.parametrize("moment", ["arrived", "survived", "went_on", "in_parallel"])
 
 
 @pytest.fixture
@@ -352,6 +369,12 @@ def test_after_a_stop_and_a_start_every_event_is_in_the_lake_once(
 ) -> None:
     all_ids = [*ids(arrived.events), *ids(broken_off.events), "late after the start"]
     assert ids(went_on.events) == sorted(all_ids)
+
+
+def test_two_subtasks_write_every_event_once(in_parallel: Outputs, faulty: Given) -> None:
+    assert ids(in_parallel.events) == ids(faulty.events)
+    assert not any(in_parallel.events["late"].to_pylist())
+    assert in_parallel.status.restarts == 0
 
 
 def test_no_row_is_written_before_its_time_and_none_twice(went_on: Outputs, survived: Outputs) -> None:

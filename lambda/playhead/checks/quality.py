@@ -282,13 +282,19 @@ def _run(frame: DataFrame, name: str, expectations: Sequence[Any], result_format
 
 
 def _context() -> Any:
-    """A context in memory that reports to nobody and draws no progress bars."""
+    """A context in memory: no files, no reports to anybody, no progress bars."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = {"globally": False}
-    return context
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    config = DataContextConfig(
+        store_backend_defaults=stores, progress_bars=ProgressBarsConfig(globally=False), analytics_enabled=False
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _finding(expectation: Any, result: Any) -> Finding:

@@ -8,6 +8,7 @@ from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
 from playhead.config import Settings
 from playhead.declarations import Declarations
+from playhead.errors import ConfigError
 from playhead.plan import SessionPlan
 from playhead.speed import sinks, sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
@@ -36,8 +37,12 @@ def submit(settings: Settings, declarations: Declarations) -> str:
 
     Returns:
         The job's id.
+
+    Raises:
+        ConfigError: more parallel than the events topic has partitions.
     """
     environment = StreamExecutionEnvironment.get_execution_environment()
+    _check_parallelism(environment.get_parallelism(), settings.kafka.partitions)
     environment.get_config().enable_object_reuse()
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
     for key, value in _TABLE_SETTINGS.items():
@@ -50,6 +55,15 @@ def submit(settings: Settings, declarations: Declarations) -> str:
     job_id = str(client.get_job_id())
     log.info("job submitted", job_id=job_id, groups=[p.name for p in declarations.speed_plans])
     return job_id
+
+
+def _check_parallelism(parallelism: int, partitions: int) -> None:
+    """A source without a partition has no watermark, and holds back everybody's."""
+    if parallelism > partitions:
+        raise ConfigError(
+            f"parallelism is {parallelism}, the events topic has {partitions} partitions: no row would come out",
+            hint="set flink.parallelism, or `flink run -p`, to kafka.partitions or less",
+        )
 
 
 def _inserts(tables: StreamTableEnvironment, settings: Settings, declarations: Declarations) -> list[str]:
