@@ -25,7 +25,8 @@ EVENTSIM = Path(os.environ.get("EVENTSIM", Path(__file__).parents[3] / "shared" 
 
 
 def playhead(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from playhead.cli import main; main()", *map(str, arguments), "--home", str(home)]
+    # The installed script, not `python -c`: there, Spark's import by Great Expectations ends the process silently.
+    command = [str(Path(sys.executable).with_name("playhead")), *map(str, arguments), "--home", str(home)]
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
