@@ -159,7 +159,8 @@ class _Batch:
             self.progress(f"summing the events of {span(days)}")
             passed = {name: {day: own for day, own in its.items() if day <= good[-1]} for name, its in todo.items()}
             write_partials(self.spark, self.lake, tables, events, passed)
-            self.events, self.computed = events.count(), len([day for day in days if day <= good[-1]])
+            self.events = events.where(events.dt <= good[-1].isoformat()).count()
+            self.computed = len([day for day in days if day <= good[-1]])
         return good
 
     def write_views(self, wanted: Sequence[date]) -> list[date]:
