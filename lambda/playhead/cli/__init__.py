@@ -43,4 +43,5 @@ def _log_to_stderr() -> None:
     """Standard output belongs to the command's result."""
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    # Looked up at each event: what runs commands inside a program may put another stream there.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
