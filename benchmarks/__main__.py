@@ -40,7 +40,7 @@ def bench(
 
 
 def main() -> None:
-    """Run the command. Exit code 1: an error that playhead explains; 2: a wrong use; 130: Ctrl-C."""
+    """Run the command. Exit code 1: an error that playhead explains, or Ctrl-C; 2: a wrong use of the command."""
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(30),

@@ -85,6 +85,13 @@ class Job:
         return answer.json()
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """This process's environment with these settings in place of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PLAYHEAD_")} | (
+        settings.environment()
+    )
+
+
 @contextmanager
 def running(settings: Settings, file: Path) -> Iterator[Job]:
     """Submit a PyFlink program; cancel its job at the end.
@@ -93,7 +100,7 @@ def running(settings: Settings, file: Path) -> Iterator[Job]:
         StackError: Flink does not take it, or does not answer any more.
     """
     command = flink_command(settings, "run", "-d", "-py", str(file))
-    environment = {**os.environ, **command.env, **settings.environment()}
+    environment = {**environment_of(settings), **command.env}
     done = subprocess.run(
         command.argv, env=environment, cwd=settings.project, capture_output=True, text=True, check=False
     )

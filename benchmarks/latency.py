@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.jobs import environment_of
 from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
@@ -36,6 +37,7 @@ class Probes:
 
     sent_ms: dict[str, int] = field(default_factory=dict)
     latency_s: dict[str, float] = field(default_factory=dict)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def outstanding(self) -> list[str]:
         """Those that were not seen yet."""
@@ -63,7 +65,11 @@ def measure_latency(settings: Settings, events: Sequence[EventRow], *, rate: int
     packer = Packer.of(load_declarations().plan(GROUP))
     with ThreadPoolExecutor(1) as pool, open_online_store(settings.redis) as store:
         sending = pool.submit(replay, source, settings, pace=Pace(rate=rate))
-        _look(store, packer, probes, sending)
+        try:
+            _look(store, packer, probes, sending)
+        finally:
+            # After Ctrl-C nobody waits for the rest of the events.
+            probes.ended.set()
     first_ms = min(probes.sent_ms.values()) + warm_up / timedelta(milliseconds=1)
     return [probes.latency_s[user] for user, sent_ms in probes.sent_ms.items() if sent_ms >= first_ms]
 
@@ -72,7 +78,7 @@ def measure_latency(settings: Settings, events: Sequence[EventRow], *, rate: int
 def online_writer(settings: Settings) -> Iterator[None]:
     """Run `playhead write-online` while the block runs."""
     command = [str(Path(sys.executable).with_name("playhead")), "write-online"]
-    with subprocess.Popen(command, env=settings.environment(), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=environment_of(settings), stdout=subprocess.DEVNULL) as process:
         try:
             yield
             if process.poll() is not None:
@@ -85,6 +91,8 @@ def _live(events: Sequence[EventRow], probes: Probes, rate: int) -> Iterator[Rec
     """Each event as it is about to be sent. Every so often a PLAY is given a user of its own."""
     probe_at = 0
     for number, event in enumerate(events):
+        if probes.ended.is_set():
+            return
         now_ms = time.time_ns() // 1_000_000
         user = str(event["user_id"])
         if number >= probe_at and event["event_type"] == "PLAY":

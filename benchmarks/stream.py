@@ -46,7 +46,7 @@ class StreamOptions:
         live_seconds: how long latency is measured, after the warm-up.
     """
 
-    events: int = 200_000
+    events: int = 300_000
     keyed_python_events: int = 20_000
     live_seconds: int = 60
 
