@@ -18,11 +18,10 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
 from playhead.config import Settings, load_settings
-from playhead.ingest.replay import HEARTBEAT_HEADER
 from playhead.speed import sql
 from playhead.speed.job import _TABLE_SETTINGS
 from playhead.speed.source import decoded_rows
-from schemas.decode import decode
+from schemas.decode import HEARTBEAT_HEADER, decode
 from schemas.tables import event_columns
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

@@ -36,6 +36,12 @@ Row: TypeAlias = tuple[str | int | None, ...]
 SEPARATOR = "\x1f"
 """The unit separator. No string may have it: the plan joins the values of a list with it."""
 
+CLOCK_HEADER = "playhead-clock"
+"""Kafka header: the clock by which a record's time may be too far ahead, UTC epoch ms in digits; wall clock without."""
+
+HEARTBEAT_HEADER = "playhead-heartbeat"
+"""Kafka header of a record without a payload that is no event, and only moves time on in its partition."""
+
 EARLIEST_MS = 946_684_800_000
 """2000-01-01T00:00:00Z. Older stamps come from clocks that were never set."""
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from playhead import stack as local_stack
 from playhead.batch.backfill import backfill
-from playhead.batch.daily import run_days
+from playhead.batch.daily import DailyRun, run_days
 from playhead.batch.events import event_days
 from playhead.batch.publish import published
 from playhead.batch.tables import end_ms_of
@@ -43,9 +44,23 @@ LISTENER = PLANS["listener_daily"]
 EVENTS = [e | {"event_time_ms": START_MS + (e["event_time_ms"] - START_MS) // 5} for e in random_events(3, 500)]
 
 
+@dataclass(frozen=True)
+class Week:
+    """A home whose last two days were published, and what the run said."""
+
+    settings: Settings
+    days: list[date]
+    done: DailyRun
+
+    def copy(self, home: Path) -> Settings:
+        """Settings of a copy of the home, on the same online store."""
+        shutil.copytree(self.settings.home / "lake", home / "lake")
+        return self.settings.model_copy(update={"home": home})
+
+
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings whose Redis runs; each test takes a home of its own and other users."""
+    """Settings whose Redis runs."""
     settings = settings_on_free_ports(tmp_path_factory.mktemp("online") / "home")
     try:
         local_stack.start(settings, ("redis",))
@@ -54,24 +69,25 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         local_stack.stop(settings)
 
 
-@pytest.fixture
-def home(online: Settings, spark: SparkSession, tmp_path: Path) -> Iterator[Settings]:  # noqa: F811
-    """An empty home on the running Redis, which is emptied at the end."""
-    yield online.model_copy(update={"home": tmp_path / "home"})
-    with open_online_store(online.redis) as store:
-        for name in (*PLANS, "list.top_tracks"):
-            store.delete(name)
+@pytest.fixture(scope="module")
+def week(online: Settings, spark: SparkSession) -> Week:  # noqa: F811
+    write_events(online.lake, EVENTS)
+    catalog = online.lake / "catalog" / "tracks.parquet"
+    catalog.parent.mkdir()
+    pq.write_table(pa.table({"track_id": ["t0", "t1"], "artist_id": ["a", "a"], "genre": ["jazz", None]}), catalog)
+    days = event_days(online.lake)
+    return Week(online, days, run_days(online, days[-2:]))
 
 
-def rows_of(path: Path, *columns: str) -> list[dict[str, Any]]:
+def columns_of(path: Path) -> list[str]:
+    names: list[str] = DeltaTable(str(path)).to_pyarrow_dataset().schema.names
+    return names
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
     """Rows of a Delta table, without the time they were written, in an order of their own."""
-    table = DeltaTable(str(path)).to_pyarrow_table()
-    kept = (
-        table.select(columns)
-        if columns
-        else table.drop_columns([c for c in ("created_at",) if c in table.column_names])
-    )
-    return sorted(kept.to_pylist(), key=str)
+    names = [name for name in columns_of(path) if name != "created_at"]
+    return sorted(DeltaTable(str(path)).to_pyarrow_table(columns=names).to_pylist(), key=str)
 
 
 def naive_plays(events: list[dict[str, Any]], user: str, day: date, days: int) -> int:
@@ -80,95 +96,97 @@ def naive_plays(events: list[dict[str, Any]], user: str, day: date, days: int) -
     return sum(e["user_id"] == user and e["event_type"] == "PLAY" for e in inside)
 
 
-def test_a_day_is_published_and_running_it_again_changes_nothing(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
-    days = event_days(home.lake)
-    done = run_days(home, days[-2:])
-    assert done.days == tuple(days[-2:])
-    assert done.computed == len(days)
-    assert done.events == len(EVENTS)
-    view = home.lake / "views" / "listener_daily"
-    for row in rows_of(view):
+def test_views_hold_the_days_before_their_time(week: Week) -> None:
+    assert week.done.days == tuple(week.days[-2:])
+    assert (week.done.computed, week.done.events) == (len(week.days), len(EVENTS))
+    view = week.settings.lake / "views" / "listener_daily"
+    features = [name for name, _ in LISTENER.schema]
+    assert columns_of(view) == ["user_id", "event_timestamp", *features, "created_at", "dt"]
+    rows = rows_of(view)
+    assert {row["dt"] for row in rows} == {str(day) for day in week.done.days}
+    for row in rows:
         day = date.fromisoformat(row["dt"])
         assert row["event_timestamp"] == datetime.fromtimestamp(end_ms_of(day) / 1000, UTC)
         assert row["plays_7d"] == naive_plays(EVENTS, row["user_id"], day, 7)
         assert row["plays_30d"] == naive_plays(EVENTS, row["user_id"], day, 30)
-    assert DeltaTable(str(view)).to_pyarrow_table().column_names == [
-        "user_id", "event_timestamp", *(name for name, _ in LISTENER.schema), "created_at", "dt",
-    ]  # fmt: skip
-    folders = sorted(f for kind in ("daily", "views") for f in (home.lake / kind).iterdir() if f.is_dir())
-    before = {folder: rows_of(folder) for folder in folders}
-    assert {folder.name for folder in folders} >= {
-        *PLANS,
-        "listening",
-        "track_popularity",
-        "taste_profile",
-        "top_tracks",
-    }
-    again = run_days(home, days[-1:])
-    assert again.computed == 1
-    assert {folder: rows_of(folder) for folder in folders} == before
-    mark = published(home.lake)
-    assert mark is not None
-    assert mark.days == tuple(days[-2:])
 
 
-def test_the_online_store_gets_rows_and_lists(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
-    last = event_days(home.lake)[-1]
-    done = run_days(home, [last])
-    with open_online_store(home.redis) as store:
+def test_genres_come_from_the_catalog(week: Week) -> None:
+    rows = rows_of(week.settings.lake / "views" / "taste_profile")
+    assert rows
+    assert all(row["genres"] == [{"genre": "jazz", "share": 1.0}] for row in rows)
+
+
+def test_the_online_store_gets_the_last_rows_and_lists(week: Week) -> None:
+    with open_online_store(week.settings.redis) as store:
         (row,) = store.read(Packer.of(LISTENER), ["u0"])
         everybody, own = store.read_list("top_tracks"), store.read_list("top_tracks", "u0")
     assert isinstance(row, PackedRow)
-    assert row.event_timestamp_ms == end_ms_of(last)
-    assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", last, 30)
+    assert row.event_timestamp_ms == end_ms_of(week.days[-1])
+    assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 30)
     assert set(own or []) <= set(everybody or [])
     assert len(everybody or []) == 4
-    assert done.online["listener_daily"].written == done.views["listener_daily"]
+    assert week.done.online["listener_daily"].written == 3
 
 
-def test_a_late_event_corrects_its_day(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
-    days = event_days(home.lake)
-    run_days(home, days[-2:-1])
-    play = next(e for e in EVENTS if e["event_type"] == "PLAY")
-    late = play | {"event_id": "late", "event_time_ms": end_ms_of(days[-4]) - 1, "late": True}
-    write_events(home.lake, [late], name="part-late")
-    done = run_days(home, days[-1:])
-    assert done.computed == 2
-    rows = {(r["user_id"], r["dt"]): r for r in rows_of(home.lake / "views" / "listener_daily")}
-    expected = naive_plays([*EVENTS, late], late["user_id"], days[-1], 30)
-    assert rows[late["user_id"], days[-1].isoformat()]["plays_30d"] == expected
-
-
-def test_a_day_that_fails_is_not_published_and_those_before_it_are(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
-    days = event_days(home.lake)
-    broken = EVENTS[-1] | {"event_id": "broken", "event_type": "HUM", "event_time_ms": end_ms_of(days[-2]) - 1}
-    write_events(home.lake, [broken], name="part-broken")
-    with pytest.raises(QualityError) as raised:
-        run_days(home, days[-3:])
-    assert f"{days[-2]} is not published: events: expect_column_values_to_be_in_set(event_type)" in str(raised.value)
-    assert "1 unexpected, observed ['HUM']" in str(raised.value)
-    assert f"the last published day is {days[-3]}" in str(raised.value)
-    mark = published(home.lake)
+def test_the_mark_and_the_results_say_what_was_published(week: Week) -> None:
+    mark = published(week.settings.lake)
     assert mark is not None
-    assert mark.day == days[-3]
-    assert {r["dt"] for r in rows_of(home.lake / "views" / "listener_daily", "dt")} == {days[-3].isoformat()}
-    assert max(r["dt"] for r in rows_of(home.lake / "daily" / "listener_daily", "dt")) == days[-3].isoformat()
-    with open_online_store(home.redis) as store:
-        (row,) = store.read(Packer.of(LISTENER), ["u0"])
+    assert mark.days == tuple(week.days[-2:])
+    assert (results.load(week.settings, "batch") or {})["published"] == str(week.days[-1])
+    judged = (results.load(week.settings, "quality") or {})["days"]
+    assert list(judged) == [str(day) for day in week.days[-2:]]
+    assert all(set(day["suites"]) == {"events", *PLANS} and day["success"] for day in judged.values())
+
+
+def test_running_a_day_again_changes_nothing(week: Week, tmp_path: Path) -> None:
+    settings = week.copy(tmp_path / "home")
+    tables = sorted(f for kind in ("daily", "views") for f in (settings.lake / kind).iterdir() if f.is_dir())
+    assert {table.name for table in tables} >= {*PLANS, "listening", "track_popularity", "taste_profile", "top_tracks"}
+    before = {table: rows_of(table) for table in tables}
+    assert run_days(settings, week.days[-1:]).computed == 1
+    assert {table: rows_of(table) for table in tables} == before
+
+
+def test_a_late_event_corrects_its_day(week: Week, tmp_path: Path) -> None:
+    settings = week.copy(tmp_path / "home")
+    play = next(e for e in EVENTS if e["event_type"] == "PLAY")
+    late = play | {"event_id": "late", "event_time_ms": end_ms_of(week.days[-4]) - 1, "late": True}
+    write_events(settings.lake, [late], name="part-late")
+    assert run_days(settings, week.days[-1:]).computed == 2
+    rows = {(r["user_id"], r["dt"]): r for r in rows_of(settings.lake / "views" / "listener_daily")}
+    expected = naive_plays([*EVENTS, late], late["user_id"], week.days[-1], 30)
+    assert rows[late["user_id"], str(week.days[-1])]["plays_30d"] == expected
+
+
+def test_a_day_that_fails_is_not_published_and_those_before_it_are(week: Week, tmp_path: Path) -> None:
+    settings = week.settings.model_copy(update={"home": tmp_path})
+    good, bad, after = week.days[-3:]
+    others = [e | {"user_id": e["user_id"].replace("u", "v")} for e in EVENTS]
+    write_events(settings.lake, [e for e in others if e["event_time_ms"] >= end_ms_of(good) - 86_400_000])
+    write_events(
+        settings.lake, [others[-1] | {"event_type": "HUM", "event_time_ms": end_ms_of(bad) - 1}], name="part-1"
+    )
+    with pytest.raises(QualityError) as raised:
+        run_days(settings, [good, bad, after])
+    assert f"{bad} is not published: events: expect_column_values_to_be_in_set(event_type)" in str(raised.value)
+    assert "1 unexpected, observed ['HUM']" in str(raised.value)
+    assert f"the last published day is {good}" in str(raised.value)
+    mark = published(settings.lake)
+    assert mark is not None
+    assert mark.day == good
+    for table in ("views/listener_daily", "views/top_tracks", "daily/listener_daily"):
+        assert {r["dt"] for r in rows_of(settings.lake / table)} == {str(good)}
+    with open_online_store(settings.redis) as store:
+        (row,) = store.read(Packer.of(LISTENER), ["v0"])
     assert isinstance(row, PackedRow)
-    assert row.event_timestamp_ms == end_ms_of(days[-3])
-    kept = (results.load(home, "quality") or {})["days"]
-    assert {day: one["success"] for day, one in kept.items()} == {
-        days[-3].isoformat(): True,
-        days[-2].isoformat(): False,
-    }
+    assert row.event_timestamp_ms == end_ms_of(good)
+    judged = (results.load(settings, "quality") or {})["days"]
+    assert {day: one["success"] for day, one in judged.items()} == {str(good): True, str(bad): False}
 
 
-def test_a_day_whose_first_gate_fails_writes_nothing(home: Settings) -> None:
+def test_a_day_whose_events_fail_writes_nothing(online: Settings, tmp_path: Path) -> None:
+    home = online.model_copy(update={"home": tmp_path})
     write_events(home.lake, [EVENTS[0] | {"user_id": None}])
     with pytest.raises(QualityError, match=r"expect_column_values_to_not_be_null\(user_id\).*no day is published"):
         run_days(home, event_days(home.lake))
@@ -176,10 +194,9 @@ def test_a_day_whose_first_gate_fails_writes_nothing(home: Settings) -> None:
     assert not (home.lake / "daily").exists()
 
 
-def test_a_day_without_events_is_not_published(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
+def test_a_day_without_events_is_not_published(online: Settings, tmp_path: Path) -> None:
     with pytest.raises(QualityError, match="2018-12-31 is not published: events: expect_table_row_count"):
-        run_days(home, [date(2018, 12, 31)])
+        run_days(online.model_copy(update={"home": tmp_path}), [date(2018, 12, 31)])
 
 
 def test_without_the_online_store_nothing_begins(settings: Settings) -> None:
@@ -192,17 +209,6 @@ def test_without_the_online_store_nothing_begins(settings: Settings) -> None:
 def test_no_day_is_an_error(settings: Settings) -> None:
     with pytest.raises(InputError, match="no day"):
         run_days(settings, [])
-
-
-def test_genres_come_from_the_catalog(home: Settings) -> None:
-    write_events(home.lake, EVENTS)
-    catalog = home.lake / "catalog" / "tracks.parquet"
-    catalog.parent.mkdir()
-    pq.write_table(pa.table({"track_id": ["t0", "t1"], "artist_id": ["a", "a"], "genre": ["jazz", None]}), catalog)
-    run_days(home, event_days(home.lake)[-1:])
-    rows = rows_of(home.lake / "views" / "taste_profile")
-    assert rows
-    assert all(row["genres"] == [{"genre": "jazz", "share": 1.0}] for row in rows)
 
 
 # --- backfill ------------------------------------------------------------------------------------------------------
@@ -230,18 +236,21 @@ def test_the_backfill_is_the_changelog(spark: SparkSession, settings: Settings, 
 
 def test_a_range_is_replaced_and_the_rest_stays(spark: SparkSession, settings: Settings) -> None:  # noqa: F811
     write_events(settings.lake, EVENTS)
-    days = event_days(settings.lake)
+    day = event_days(settings.lake)[2]
     table = settings.lake / "backfill" / "listener"
     backfill(settings, groups=["listener"])
     before = rows_of(table)
-    late = next(e for e in EVENTS if e["event_type"] == "PLAY")
-    write_events(settings.lake, [late | {"event_id": "late", "kafka_offset": 9_999, "late": True}], name="part-late")
-    done = backfill(settings, first=days[0], last=days[0], groups=["listener"])
+    late = {"event_id": "late", "event_time_ms": end_ms_of(day) - 7_200_000, "late": True}
+    write_events(settings.lake, [next(e for e in EVENTS if e["event_type"] == "PLAY") | late], name="part-late")
+    done = backfill(settings, first=day, last=day, groups=["listener"])
     after = rows_of(table)
-    assert [r for r in after if r["dt"] > days[0].isoformat()] == [r for r in before if r["dt"] > days[0].isoformat()]
-    assert [r for r in after if r["dt"] == days[0].isoformat()] != [r for r in before if r["dt"] == days[0].isoformat()]
-    assert done.rows["listener"] == sum(r["dt"] == days[0].isoformat() for r in after)
-    backfill(settings, first=days[0], last=days[0], groups=["listener"])
+    inside, outside = (
+        [[r for r in rows if (r["dt"] == str(day)) is own] for rows in (before, after)] for own in (True, False)
+    )
+    assert outside[0] == outside[1]
+    assert inside[0] != inside[1]
+    assert done.rows == {"listener": len(inside[1])}
+    backfill(settings, first=day, last=day, groups=["listener"])
     assert rows_of(table) == after
 
 

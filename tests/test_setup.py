@@ -10,8 +10,10 @@ from playhead.config import PROJECT
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # `make test` hands its own flags down, and a make below it would print the folders it enters.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=False
+        command, cwd=PROJECT, env=inherited | environment, capture_output=True, text=True, check=False
     )
 
 

@@ -112,12 +112,20 @@ def _expiries(plan: SlidingPlan, events: ir.Table, length: timedelta) -> ir.Tabl
 def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
     """A tick with the last-K list as text behind its place in the key's order, so that the newest is the maximum."""
     on = events.filter(latest.where.resolve(events) & latest.value.resolve(events).notnull())
-    window = ibis.window(group_by=plan.key, order_by=list(order), preceding=latest.k - 1, following=0)
-    # A frame runs from old to new. Engines agree on how to reverse a text, not on how to reverse a list.
-    collected = on.mutate(collected=latest.value.resolve(on).reverse().collect().over(window))
+    value = latest.value.resolve(on)
+    if order == BATCH_ORDER:
+        newest_first = [ibis.desc(column) for column in order]
+        window = ibis.window(group_by=plan.key, order_by=newest_first, preceding=0, following=latest.k - 1)
+        collected = on.mutate(names=value.collect().over(window))
+        names = collected.names.join(SEPARATOR)
+    else:
+        # A stream's frames only run from old to new: the joined names are turned, each of them turned before.
+        window = ibis.window(group_by=plan.key, order_by=list(order), preceding=latest.k - 1, following=0)
+        collected = on.mutate(names=value.reverse().collect().over(window))
+        names = collected.names.join(SEPARATOR).reverse()
     time_ms, partition, offset = (collected[c].cast("int64") for c in BATCH_ORDER)
     place = [time_ms + _TIME_DIGITS, partition + _PARTITION_DIGITS, offset + _TIME_DIGITS]
-    text = ibis.literal("").join([*(p.cast("string") for p in place), collected.collected.join(SEPARATOR).reverse()])
+    text = ibis.literal("").join([*(p.cast("string") for p in place), names])
     columns = _no_latest(plan) | {latest.name: text}
     return collected.select(plan.key, tick_ms=time_ms, **{s.name: _zero() for s in plan.sums}, **columns)
 

@@ -62,6 +62,7 @@ def poison(at_ms: int) -> Iterator[Poison]:
     yield Poison(
         "greatest integer", encode(event("x", at_ms, position_ms=2**63 - 1)), at_ms, "out_of_range:position_ms"
     )
+    yield Poison("a list's separator", encode(event("x", at_ms, track_id="a\x1fb")), at_ms, "out_of_range:track_id")
     yield Poison("10 MB", rng.randbytes(10_000_000), at_ms, "too_large")
     yield Poison("20 MB of nothing", bytes(20_000_000), at_ms, "too_large")
     years_ahead = encode(event("x", YEAR_2099_MS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -10,15 +11,15 @@ from typing import Any
 
 from playhead.checks import results
 from playhead.config import Settings
-from playhead.ingest.replay import CLOCK_HEADER, HEARTBEAT_HEADER
 from playhead.local.lake import count_events
 from playhead.relations import milliseconds
 from playhead.serving.topic import open_topic
-from schemas.decode import decode
+from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, decode
 
 _GROUP = "playhead-accounts"
 _BATCH = 10_000
 _WAIT_SECONDS = 1.0
+_CLOCK = re.compile(rb"-?\d{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,10 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
     skew, longest = milliseconds(settings.stream.clock_skew), settings.stream.max_message_bytes
     for record in _records(settings, settings.kafka.events_topic):
         headers = dict(record.headers() or [])
-        if HEARTBEAT_HEADER in headers:
+        if record.value() is None and HEARTBEAT_HEADER in headers:
             continue
-        believed = int(headers[CLOCK_HEADER]) if CLOCK_HEADER in headers else clock_ms
+        clock = headers.get(CLOCK_HEADER) or b""
+        believed = int(clock) if _CLOCK.fullmatch(clock) else clock_ms
         row = decode(record.value() or b"", latest_ms=believed + skew, max_bytes=longest)
         if isinstance(row, str):
             invalid[row] += 1

@@ -21,11 +21,10 @@ import structlog
 from playhead.config import Settings
 from playhead.errors import ConfigError, StackError
 from playhead.ingest.source import Record, Source
+from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER
 
 log = structlog.get_logger()
 
-CLOCK_HEADER = "playhead-clock"
-HEARTBEAT_HEADER = "playhead-heartbeat"
 HEARTBEAT_SECONDS = 1.0
 LARGEST_MESSAGE_BYTES = 16_000_000
 """Larger ones are not sent. The speed job's own limit is far lower: what is between is for it to dead-letter."""

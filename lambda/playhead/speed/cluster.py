@@ -89,7 +89,7 @@ def start(settings: Settings, *, fresh: bool = False) -> str:
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if done.returncode or found is None:
         raise StackError(f"Flink did not take the job:\n{_reason(done.stdout + done.stderr)}", hint=_hint(state))
-    _remember(settings, job_id=found[1], savepoint=None)
+    _remember(settings, job_id=found[1], started_from=state)
     log.info("speed job submitted", job_id=found[1], from_state=state)
     return found[1]
 
@@ -109,6 +109,13 @@ def stop(settings: Settings, *, timeout: timedelta = timedelta(minutes=2)) -> st
     job = f"jobs/{running.job_id}"
     folder = (settings.home / "flink" / "savepoints").as_uri() if settings.mode == "local" else None
     request = {"drain": False} | ({"targetDirectory": folder} if folder else {})
+
+    def all_run() -> bool | None:
+        tasks = _call(settings, "GET", job)["vertices"]
+        return all(task["status"] == "RUNNING" for task in tasks) or None
+
+    # A job that was just submitted is RUNNING before its tasks are, and refuses the savepoint until then.
+    _poll(all_run, timeout, "all tasks to run")
     trigger = _call(settings, "POST", f"{job}/stop", request)["request-id"]
 
     def finished() -> dict[str, Any] | None:
@@ -249,13 +256,19 @@ def _memory(settings: Settings) -> Path:
     return settings.home / "flink" / "job.json"
 
 
-def _remember(settings: Settings, *, job_id: str, savepoint: str | None) -> None:
+def _remember(
+    settings: Settings, *, job_id: str, savepoint: str | None = None, started_from: str | None = None
+) -> None:
     _memory(settings).parent.mkdir(parents=True, exist_ok=True)
-    _memory(settings).write_text(json.dumps({"job_id": job_id, "savepoint": savepoint}))
+    last = {"job_id": job_id, "savepoint": savepoint, "started_from": started_from}
+    _memory(settings).write_text(json.dumps(last))
 
 
 def _last_state(settings: Settings) -> str | None:
-    """Where the last job's state is: its savepoint, or the newest checkpoint of one that was not stopped."""
+    """Where the last job's state is.
+
+    Its savepoint; of a job that was not stopped the newest checkpoint; before its first one, what it started from.
+    """
     if not _memory(settings).is_file():
         return None
     last = json.loads(_memory(settings).read_text())
@@ -263,7 +276,8 @@ def _last_state(settings: Settings) -> str | None:
         return str(last["savepoint"])
     folder = settings.home / "flink" / "checkpoints" / last["job_id"]
     found = sorted(folder.glob("chk-*/_metadata"), key=lambda file: int(file.parent.name.removeprefix("chk-")))
-    return found[-1].parent.as_uri() if found else None
+    started_from: str | None = last.get("started_from")
+    return found[-1].parent.as_uri() if found else started_from
 
 
 def _reason(output: str) -> str:

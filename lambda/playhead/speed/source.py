@@ -14,9 +14,7 @@ from playhead.relations import milliseconds
 from playhead.speed import sql
 from playhead.speed.cluster import GROUP_ID
 from playhead.speed.decode import PASSED, decode_batch, decoded_columns
-
-CLOCK_HEADER = "playhead-clock"
-HEARTBEAT_HEADER = "playhead-heartbeat"
+from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER
 
 
 def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:

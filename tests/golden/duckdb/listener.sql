@@ -312,7 +312,7 @@ FROM (
                 CAST("t4"."event_time_ms" + 1000000000000000 AS TEXT),
                 CAST(CAST("t4"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
                 CAST("t4"."kafka_offset" + 1000000000000000 AS TEXT),
-                REVERSE(ARRAY_TO_STRING("t4"."collected", '\x1f'))
+                ARRAY_TO_STRING("t4"."names", '\x1f')
               ) AS "last_5_tracks"
             FROM (
               SELECT
@@ -334,12 +334,12 @@ FROM (
                 "t1"."kafka_partition",
                 "t1"."kafka_offset",
                 "t1"."late",
-                ARRAY_AGG(REVERSE("t1"."track_id")) FILTER(WHERE
-                  REVERSE("t1"."track_id") IS NOT NULL) OVER (
+                ARRAY_AGG("t1"."track_id") FILTER(WHERE
+                  "t1"."track_id" IS NOT NULL) OVER (
                   PARTITION BY "t1"."user_id"
-                  ORDER BY "t1"."event_time_ms" ASC, "t1"."kafka_partition" ASC, "t1"."kafka_offset" ASC
-                  ROWS BETWEEN 4 preceding AND CURRENT ROW
-                ) AS "collected"
+                  ORDER BY "t1"."event_time_ms" DESC, "t1"."kafka_partition" DESC, "t1"."kafka_offset" DESC
+                  ROWS BETWEEN CURRENT ROW AND 4 following
+                ) AS "names"
               FROM (
                 SELECT
                   *

@@ -179,7 +179,7 @@ FROM (
       CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
       CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
       CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
-      REVERSE(ARRAY_JOIN(`t4`.`collected`, '\x1f'))
+      REVERSE(ARRAY_JOIN(`t4`.`names`, '\x1f'))
     ) AS `last_5_tracks`
   FROM (
     SELECT
@@ -206,7 +206,7 @@ FROM (
         PARTITION BY `t1`.`user_id`
         ORDER BY `t1`.`rowtime` ASC NULLS LAST
         ROWS BETWEEN 4 preceding AND CURRENT ROW
-      ) AS `collected`
+      ) AS `names`
     FROM (
       SELECT
         *

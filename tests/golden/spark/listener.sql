@@ -301,7 +301,7 @@ FROM (
                 CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
                 CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
                 CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
-                REVERSE(IF(SIZE(`t4`.`collected`) > 0, CONCAT_WS('\037', `t4`.`collected`), NULL))
+                IF(SIZE(`t4`.`names`) > 0, CONCAT_WS('\037', `t4`.`names`), NULL)
               ) AS `last_5_tracks`
             FROM (
               SELECT
@@ -323,11 +323,11 @@ FROM (
                 `t1`.`kafka_partition`,
                 `t1`.`kafka_offset`,
                 `t1`.`late`,
-                COLLECT_LIST(REVERSE(`t1`.`track_id`)) OVER (
+                COLLECT_LIST(`t1`.`track_id`) OVER (
                   PARTITION BY `t1`.`user_id`
-                  ORDER BY `t1`.`event_time_ms` ASC NULLS LAST, `t1`.`kafka_partition` ASC NULLS LAST, `t1`.`kafka_offset` ASC NULLS LAST
-                  ROWS BETWEEN 4 PRECEDING AND CURRENT ROW
-                ) AS `collected`
+                  ORDER BY `t1`.`event_time_ms` DESC, `t1`.`kafka_partition` DESC, `t1`.`kafka_offset` DESC
+                  ROWS BETWEEN CURRENT ROW AND 4 FOLLOWING
+                ) AS `names`
               FROM (
                 SELECT
                   *
