@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from playhead import stack
@@ -57,11 +58,17 @@ def open_ground(say: Say) -> Iterator[Ground]:
             stack.stop(settings)
 
 
+_FLINK = {"task_manager_memory_mb": 4096, "checkpoint_interval": timedelta(seconds=30)}
+"""As a production job: room for the state of a day, and no checkpoint every few seconds for a reader who waits."""
+
+
 def _on_free_ports(settings: Settings) -> Settings:
     ports = iter(_free_ports(7))
     return settings.model_copy(
         update={
-            section: getattr(settings, section).model_copy(update={name: next(ports) for name in names})
+            section: getattr(settings, section).model_copy(
+                update={name: next(ports) for name in names} | (_FLINK if section == "flink" else {})
+            )
             for section, names in {
                 "kafka": ("port", "controller_port"),
                 "redis": ("port",),

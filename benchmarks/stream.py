@@ -19,8 +19,9 @@ from playhead.ingest.replay import replay
 from playhead.ingest.source import Record, Source
 from playhead.speed.cluster import ENTRY_POINT
 
-DAYS = 3
-EVENTS_PER_LISTENER = 77
+DAYS = 6
+WARM_UP_DAYS = 3
+EVENTS_PER_LISTENER = 153
 """What the generator makes of one listener in `DAYS` days, about."""
 
 LIVE_RATE = 1_000
@@ -46,16 +47,17 @@ class StreamOptions:
         live_seconds: how long latency is measured, after the warm-up.
     """
 
-    events: int = 300_000
+    events: int = 600_000
     keyed_python_events: int = 20_000
     live_seconds: int = 60
 
 
 @dataclass(frozen=True)
 class Load:
-    """Generated records: the first day warms up, the others are measured.
+    """Generated records: the first days warm up, the others are measured.
 
-    After one day as many events leave the longest window (1 day) as enter it, so the measured part is the steady state.
+    By then the JVM has compiled what it compiles, and as many events leave the longest window (1 day) as enter it: the
+    measured part is the steady state.
     """
 
     warm_up: Sequence[Record]
@@ -98,11 +100,11 @@ def make_load(events: int, allowed_lateness: timedelta) -> Load:
     """Generate about so many events, always the same ones."""
     config = GeneratorConfig(users=max(1, events // EVENTS_PER_LISTENER), days=DAYS)
     records = [sent.record for sent in generate(config)]
-    first_day_ms = config.start_ms + DAY_MS
-    warm_up = [record for record in records if record.time_ms < first_day_ms]
-    # The heartbeats at the end of the first day's replay make late what comes right after it.
+    warm_ms = config.start_ms + WARM_UP_DAYS * DAY_MS
+    warm_up = [record for record in records if record.time_ms < warm_ms]
+    # The heartbeats at the end of the first replay make late what comes right after it.
     late_ms = warm_up[-1].time_ms + 2_000 + allowed_lateness // timedelta(milliseconds=1)
-    measured = [record for record in records if record.time_ms >= max(first_day_ms, late_ms)]
+    measured = [record for record in records if record.time_ms >= max(warm_ms, late_ms)]
     return Load(warm_up, measured, config.end_ms)
 
 

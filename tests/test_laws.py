@@ -274,7 +274,8 @@ def test_sessions_close_once_each_with_their_own_counts(events: list[Event]) -> 
 def closed_sql() -> str:
     plan = plan_of(SESSIONS)
     assert isinstance(plan, SessionPlan)
-    ticks = relations.session_ticks(plan, lake_table("events"), relations.BATCH_ORDER)
+    pairs = relations.session_pairs(plan, lake_table("events"), relations.BATCH_ORDER)
+    ticks = relations.session_ticks(plan, pairs, relations.BATCH_ORDER)
     tiles = relations.tiles(plan, relations.session_progress(plan, ticks, ("tick_ms",)))
     return str(ibis.to_sql(relations.closed_sessions(plan, tiles), dialect="duckdb"))
 

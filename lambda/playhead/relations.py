@@ -23,7 +23,7 @@ from schemas.decode import SEPARATOR
 
 T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
-"""Total order of a key's events. A stream orders by its rowtime, and ties by arrival, which is Kafka's order."""
+"""Total order of a key's events: by time, ties as they stand in Kafka."""
 
 How = Literal["sum", "max"]
 _TIME_DIGITS = 10**15
@@ -64,19 +64,32 @@ def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
     """
     on_time = events.filter(events[plan.key].notnull())
     if isinstance(plan, SlidingPlan):
-        return sliding_rows(plan, tiles(plan, sliding_ticks(plan, on_time, BATCH_ORDER)), ("tick_ms",))
-    ticks = session_ticks(plan, on_time, BATCH_ORDER)
+        ticks = sliding_ticks(plan, on_time, listed_events(plan, on_time), BATCH_ORDER)
+        return sliding_rows(plan, tiles(plan, ticks), ("tick_ms",))
+    ticks = session_ticks(plan, session_pairs(plan, on_time, BATCH_ORDER), BATCH_ORDER)
     return session_rows(plan, tiles(plan, session_progress(plan, ticks, ("tick_ms",))))
 
 
 # --- sliding windows -----------------------------------------------------------------------------------------------
 
 
-def sliding_ticks(plan: SlidingPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
-    """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in."""
+def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
+    """The events that a last-K list may hold, none without a list. Lists ask for the events' order, sums do not."""
+    return events.filter(any_matches(events, [latest.where for latest in plan.latest]) if plan.latest else False)
+
+
+def sliding_ticks(plan: SlidingPlan, events: ir.Table, listed: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in.
+
+    Args:
+        plan: the windows.
+        events: with the key.
+        listed: `listed_events` of the same events.
+        order: columns that put a key's `listed` in `BATCH_ORDER`.
+    """
     branches = [_entries(plan, events)]
     branches += [_expiries(plan, events, length) for length in sorted({s.length for s in plan.sums})]
-    branches += [_latest(plan, latest, events, order) for latest in plan.latest]
+    branches += [_latest(plan, latest, listed, order) for latest in plan.latest]
     return reduce(lambda a, b: a.union(b), branches)
 
 
@@ -154,18 +167,28 @@ def _closed_columns(plan: SessionPlan) -> list[str]:
     return [f"closed_{c}" for c in _session_columns(plan)]
 
 
-def session_ticks(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
-    """One entry an event with the running totals, one expiry at event + gap."""
+def session_pairs(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Each event with what it adds to the totals and the time of the key's event before it."""
     pair = ibis.window(group_by=plan.key, order_by=list(order), preceding=1, following=0)
-    totals = {m.name: m.contribution(events) for m in _totals(plan)}
-    seen = events.select(
+    return events.select(
         plan.key,
         "event_time_ms",
         *(c for c in order if c != "event_time_ms"),
         # Not LAG: Flink's takes all events of one moment at once, and then sees the moment itself as the previous one.
         previous_ms=events.event_time_ms.sum().over(pair) - events.event_time_ms,
-        **{f"own_{n}": c for n, c in totals.items()},
+        **{f"own_{m.name}": m.contribution(events) for m in _totals(plan)},
     )
+
+
+def session_ticks(plan: SessionPlan, seen: ir.Table, order: Sequence[str]) -> ir.Table:
+    """One entry an event with the running totals, one expiry at event + gap.
+
+    Args:
+        plan: the sessions.
+        seen: `session_pairs` of the events.
+        order: columns that put a key's `seen` in the order of the events.
+    """
+    totals = [m.name for m in _totals(plan)]
     # Without a previous event the sum is the event itself, and the gap reaches back to 1970.
     opens = seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap)
     running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
@@ -187,9 +210,9 @@ def session_ticks(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> 
         **{f"total_{n}": counted[f"total_{n}"] for n in totals},
         **{f"before_{n}": ibis.ifelse(counted.opened_ms.notnull(), b, nothing) for n, b in before.items()},
     )
-    expiries = events.select(
+    expiries = seen.select(
         plan.key,
-        tick_ms=events.event_time_ms + milliseconds(plan.gap),
+        tick_ms=seen.event_time_ms + milliseconds(plan.gap),
         **dict.fromkeys(_session_columns(plan), nothing),
     )
     return entries.union(expiries)

@@ -206,17 +206,27 @@ def went_on(settings: Settings, survived: Outputs, broken_off: Given) -> Outputs
 def in_parallel(
     stack: Settings, settings: Settings, went_on: Outputs, faulty: Given, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Outputs]:
-    """What comes of the file with faults in two subtasks on RocksDB. No two plays of a user in it are of one moment."""
+    """What comes of the file with faults, and of plays of one moment, in two subtasks on RocksDB."""
     cluster.stop(settings)
     home = tmp_path_factory.mktemp("parallel") / "home"
     own = own_topics(stack, home, parallelism=2, state_backend="rocksdb")
     cluster.start(own)
     try:
-        last_ms = replay(faulty.source(), own).last_event_ms
+        faulty_ms = replay(faulty.source(), own).last_event_ms
+        assert faulty_ms is not None
+        after = Source(records=ties(faulty_ms + HOUR_MS), clock_ms=faulty.clock_ms + 2 * HOUR_MS)
+        last_ms = replay(after, own).last_event_ms
         assert last_ms is not None
         yield outputs(own, cluster.wait_until_read(own, last_ms))
     finally:
         cluster.stop(own)
+
+
+def ties(at_ms: int) -> list[Record]:
+    """A hundred seconds; in each, eight plays of one listener in one millisecond, whose order is that of Kafka."""
+    moments = [at_ms + 1_000 * second for second in range(100) for _ in range(8)]
+    plays = [event(f"tie {i}", moment, track_id=f"t{i}") for i, moment in enumerate(moments)]
+    return [Record(KEY, encode(play), play["event_time_ms"]) for play in plays]
 
 
 MOMENTS = pytest.mark.parametrize("moment", ["arrived", "survived", "went_on", "in_parallel"])
@@ -372,7 +382,7 @@ def test_after_a_stop_and_a_start_every_event_is_in_the_lake_once(
 
 
 def test_two_subtasks_write_every_event_once(in_parallel: Outputs, faulty: Given) -> None:
-    assert ids(in_parallel.events) == ids(faulty.events)
+    assert ids(in_parallel.events) == sorted([*ids(faulty.events), *(f"tie {i}" for i in range(800))])
     assert not any(in_parallel.events["late"].to_pylist())
     assert in_parallel.status.restarts == 0
 

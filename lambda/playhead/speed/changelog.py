@@ -12,11 +12,19 @@ from playhead import relations
 from playhead.plan import SessionPlan, SlidingPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier
+from schemas.tables import lake_columns
 
 EVENTS = "events"
 """The view of valid events that are not late, with `rowtime`."""
 
 ROWTIME = "rowtime"
+
+ARRIVAL = "arrival"
+"""Processing time. What leaves an operator that sorts by rowtime is in order for each key, and stays so: whoever comes
+next goes by arrival, without holding rows and timers once more."""
+
+_EVERY_ROW = 2**31 - 1
+"""A rank that no row of one key and second exceeds: Flink only ranks up to a constant."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +45,18 @@ def add_group(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan) -
 def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
     on = events.filter(events[plan.key].notnull())
-    ticks = relations.sliding_ticks(plan, on, (ROWTIME,))
+    listed = _ordered(tables, plan, on) if plan.latest else on
+    ticks = relations.sliding_ticks(plan, on, listed, (ARRIVAL,))
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
-    rows = relations.sliding_rows(plan, tiles, (ROWTIME,))
+    rows = relations.sliding_rows(plan, tiles, (ARRIVAL,))
     return GroupTables(rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)))
 
 
 def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
     on = events.filter(events[plan.key].notnull())
-    ticks = _ticks(tables, plan, relations.session_ticks(plan, on, (ROWTIME,)))
+    pairs = _settled(tables, f"{plan.name}_pairs", relations.session_pairs(plan, on, (ROWTIME,)))
+    ticks = _ticks(tables, plan, relations.session_ticks(plan, pairs, (ARRIVAL,)))
     progress = relations.session_progress(plan, ticks, (ROWTIME,))
     tiles = _tiles(tables, plan, _named(tables, f"{plan.name}_progress", progress))
     rows = relations.session_rows(plan, tiles)
@@ -74,15 +84,41 @@ def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, tick
     name = _view(
         tables,
         f"{plan.name}_tiles",
-        f"SELECT {key}, {aggregates}, `window_time` AS {sql.name(ROWTIME)} "
+        f"SELECT {key}, {aggregates}, PROCTIME() AS {sql.name(ARRIVAL)} "
         f"FROM TABLE(TUMBLE(TABLE {source}, DESCRIPTOR({sql.name(ROWTIME)}), INTERVAL '1' SECOND)) "
         f"GROUP BY {key}, `window_start`, `window_end`, `window_time`",
     )
-    return _stream_table(ibis.table({c: ticks.schema()[c] for c in (plan.key, *combined)}, name=name))
+    return _stream_table(ibis.table({c: ticks.schema()[c] for c in (plan.key, *combined)}, name=name), ARRIVAL)
+
+
+def _ordered(tables: StreamTableEnvironment, plan: SlidingPlan, events: ir.Table) -> ir.Table:
+    """Events of a list, a key's in their total order as arrival.
+
+    Parallel tasks hand on events of one moment in any order, and a frame can order by time only. The rank of a window
+    gives its rows in order.
+    """
+    source = _view(tables, f"{plan.name}_listed", sql.compiled(relations.listed_events(plan, events)))
+    columns = ", ".join(map(sql.name, lake_columns()))
+    order = ", ".join(map(sql.name, relations.BATCH_ORDER))
+    name = _view(
+        tables,
+        f"{plan.name}_ordered",
+        f"SELECT {columns}, PROCTIME() AS {sql.name(ARRIVAL)} FROM (SELECT *, ROW_NUMBER() OVER ("
+        f"PARTITION BY {sql.name(plan.key)}, `window_start`, `window_end` ORDER BY {order}) AS `rank` "
+        f"FROM TABLE(TUMBLE(TABLE {sql.name(source)}, DESCRIPTOR({sql.name(ROWTIME)}), INTERVAL '1' SECOND))) "
+        f"WHERE `rank` <= {_EVERY_ROW}",
+    )
+    return _stream_table(lake_table(name), ARRIVAL)
 
 
 def _named(tables: StreamTableEnvironment, name: str, table: ir.Table) -> ir.Table:
     return ibis.table(table.schema(), name=_view(tables, name, sql.compiled(table)))
+
+
+def _settled(tables: StreamTableEnvironment, name: str, table: ir.Table) -> ir.Table:
+    """What an operator gave that sorts by rowtime, with its order as arrival."""
+    view = _view(tables, name, f"SELECT *, PROCTIME() AS {sql.name(ARRIVAL)} FROM ({sql.compiled(table)})")
+    return _stream_table(ibis.table(table.schema(), name=view), ARRIVAL)
 
 
 def _view(tables: StreamTableEnvironment, name: str, query: str) -> str:
@@ -90,6 +126,6 @@ def _view(tables: StreamTableEnvironment, name: str, query: str) -> str:
     return name
 
 
-def _stream_table(table: ir.Table) -> ir.Table:
-    """The table with its rowtime column, as ibis knows it."""
-    return ibis.table({**table.schema(), ROWTIME: "timestamp('UTC', 3)"}, name=table.get_name())
+def _stream_table(table: ir.Table, time: str = ROWTIME) -> ir.Table:
+    """The table with its time column, as ibis knows it."""
+    return ibis.table({**table.schema(), time: "timestamp('UTC', 3)"}, name=table.get_name())

@@ -45,9 +45,8 @@ def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], t
     # A small literal is an INT to Flink, whatever the plan says, and the stream's schema is not checked against it.
     casts = ", ".join(f"CAST({sql.name(c)} AS {kind}) AS {sql.name(c)}" for c, kind in types.items())
     table = tables.sql_query(f"SELECT {casts} FROM ({query})")
+    # Other columns are the stream's, and so is their nullability: a sum of what is never null needs no count beside it.
     schema = Schema.new_builder()
-    for column, kind in types.items():
-        schema.column(column, kind)
     schema.column_by_expression("rowtime", f"TO_TIMESTAMP_LTZ(COALESCE({sql.name(time_column)}, 0), 3)")
     schema.watermark("rowtime", "SOURCE_WATERMARK()")
     return _through_stream(tables, table, schema.build())

@@ -9,8 +9,8 @@ FROM (
     SELECT
       `t0`.`artist_id`,
       `t0`.`event_time_ms` AS `tick_ms`,
-      IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1h`,
-      IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1d`
+      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
+      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`
     FROM `events` AS `t0`
     WHERE
       `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
@@ -23,7 +23,7 @@ FROM (
       `t0`.`artist_id`,
       `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
       -(
-        IF(`t0`.`event_type` = 'PLAY', 1, 0)
+        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
       ) AS `plays_1h`,
       0 AS `plays_1d`
     FROM `events` AS `t0`
@@ -40,7 +40,7 @@ FROM (
     `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
     0 AS `plays_1h`,
     -(
-      IF(`t0`.`event_type` = 'PLAY', 1, 0)
+      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
     ) AS `plays_1d`
   FROM `events` AS `t0`
   WHERE
@@ -48,7 +48,7 @@ FROM (
 ) AS `t2`
 
 -- artist_tiles
-SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`
+SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`
 
 -- artist_rows
 SELECT
@@ -66,12 +66,12 @@ FROM (
     `t0`.`tick_ms`,
     SUM(`t0`.`plays_1h`) OVER (
       PARTITION BY `t0`.`artist_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1h`,
     SUM(`t0`.`plays_1d`) OVER (
       PARTITION BY `t0`.`artist_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1d`
   FROM `artist_tiles` AS `t0`

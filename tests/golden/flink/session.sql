@@ -1,109 +1,114 @@
+-- session_pairs
+SELECT *, PROCTIME() AS `arrival` FROM (SELECT
+  `t1`.`user_id`,
+  `t1`.`event_time_ms`,
+  `t1`.`rowtime`,
+  SUM(`t1`.`event_time_ms`) OVER (
+    PARTITION BY `t1`.`user_id`
+    ORDER BY `t1`.`rowtime` ASC NULLS LAST
+    ROWS BETWEEN 1 preceding AND CURRENT ROW
+  ) - `t1`.`event_time_ms` AS `previous_ms`,
+  CASE WHEN `t1`.`event_time_ms` IS NOT NULL THEN 1 ELSE 0 END AS `own_events`,
+  CASE WHEN `t1`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `own_session_plays`,
+  CASE WHEN `t1`.`event_type` = 'SKIP' THEN 1 ELSE 0 END AS `own_session_skips`,
+  CASE
+    WHEN `t1`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+    THEN COALESCE(`t1`.`ms_played`, 0)
+    ELSE 0
+  END AS `own_session_listen_ms`
+FROM (
+  SELECT
+    *
+  FROM `events` AS `t0`
+  WHERE
+    `t0`.`user_id` IS NOT NULL
+) AS `t1`)
+
 -- session_ticks
 -- a barrier, rowtime from tick_ms
 SELECT
   *
 FROM (
   SELECT
-    `t4`.`user_id`,
-    `t4`.`event_time_ms` AS `tick_ms`,
-    `t4`.`event_time_ms` AS `last_event_ms`,
-    `t4`.`last_opened_ms` AS `opened_ms`,
-    `t4`.`total_events`,
-    `t4`.`total_session_plays`,
-    `t4`.`total_session_skips`,
-    `t4`.`total_session_listen_ms`,
-    IF(
-      `t4`.`opened_ms` IS NOT NULL,
-      `t4`.`total_events` - `t4`.`own_events`,
-      CAST(NULL AS BIGINT)
-    ) AS `before_events`,
-    IF(
-      `t4`.`opened_ms` IS NOT NULL,
-      `t4`.`total_session_plays` - `t4`.`own_session_plays`,
-      CAST(NULL AS BIGINT)
-    ) AS `before_session_plays`,
-    IF(
-      `t4`.`opened_ms` IS NOT NULL,
-      `t4`.`total_session_skips` - `t4`.`own_session_skips`,
-      CAST(NULL AS BIGINT)
-    ) AS `before_session_skips`,
-    IF(
-      `t4`.`opened_ms` IS NOT NULL,
-      `t4`.`total_session_listen_ms` - `t4`.`own_session_listen_ms`,
-      CAST(NULL AS BIGINT)
-    ) AS `before_session_listen_ms`
+    `t2`.`user_id`,
+    `t2`.`event_time_ms` AS `tick_ms`,
+    `t2`.`event_time_ms` AS `last_event_ms`,
+    `t2`.`last_opened_ms` AS `opened_ms`,
+    `t2`.`total_events`,
+    `t2`.`total_session_plays`,
+    `t2`.`total_session_skips`,
+    `t2`.`total_session_listen_ms`,
+    CASE
+      WHEN `t2`.`opened_ms` IS NOT NULL
+      THEN `t2`.`total_events` - `t2`.`own_events`
+      ELSE CAST(NULL AS BIGINT)
+    END AS `before_events`,
+    CASE
+      WHEN `t2`.`opened_ms` IS NOT NULL
+      THEN `t2`.`total_session_plays` - `t2`.`own_session_plays`
+      ELSE CAST(NULL AS BIGINT)
+    END AS `before_session_plays`,
+    CASE
+      WHEN `t2`.`opened_ms` IS NOT NULL
+      THEN `t2`.`total_session_skips` - `t2`.`own_session_skips`
+      ELSE CAST(NULL AS BIGINT)
+    END AS `before_session_skips`,
+    CASE
+      WHEN `t2`.`opened_ms` IS NOT NULL
+      THEN `t2`.`total_session_listen_ms` - `t2`.`own_session_listen_ms`
+      ELSE CAST(NULL AS BIGINT)
+    END AS `before_session_listen_ms`
   FROM (
     SELECT
-      `t3`.`user_id`,
-      `t3`.`event_time_ms`,
-      IF(
-        (
-          `t3`.`event_time_ms` - `t3`.`previous_ms`
-        ) > 1800000,
-        `t3`.`event_time_ms`,
-        CAST(NULL AS BIGINT)
-      ) AS `opened_ms`,
+      `t0`.`user_id`,
+      `t0`.`event_time_ms`,
+      CASE
+        WHEN (
+          `t0`.`event_time_ms` - `t0`.`previous_ms`
+        ) > 1800000
+        THEN `t0`.`event_time_ms`
+        ELSE CAST(NULL AS BIGINT)
+      END AS `opened_ms`,
       MAX(
-        IF(
-          (
-            `t3`.`event_time_ms` - `t3`.`previous_ms`
-          ) > 1800000,
-          `t3`.`event_time_ms`,
-          CAST(NULL AS BIGINT)
-        )
+        CASE
+          WHEN (
+            `t0`.`event_time_ms` - `t0`.`previous_ms`
+          ) > 1800000
+          THEN `t0`.`event_time_ms`
+          ELSE CAST(NULL AS BIGINT)
+        END
       ) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+        PARTITION BY `t0`.`user_id`
+        ORDER BY `t0`.`arrival` ASC NULLS LAST
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS `last_opened_ms`,
-      `t3`.`own_events`,
-      `t3`.`own_session_plays`,
-      `t3`.`own_session_skips`,
-      `t3`.`own_session_listen_ms`,
-      SUM(`t3`.`own_events`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+      `t0`.`own_events`,
+      `t0`.`own_session_plays`,
+      `t0`.`own_session_skips`,
+      `t0`.`own_session_listen_ms`,
+      SUM(`t0`.`own_events`) OVER (
+        PARTITION BY `t0`.`user_id`
+        ORDER BY `t0`.`arrival` ASC NULLS LAST
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS `total_events`,
-      SUM(`t3`.`own_session_plays`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+      SUM(`t0`.`own_session_plays`) OVER (
+        PARTITION BY `t0`.`user_id`
+        ORDER BY `t0`.`arrival` ASC NULLS LAST
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS `total_session_plays`,
-      SUM(`t3`.`own_session_skips`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+      SUM(`t0`.`own_session_skips`) OVER (
+        PARTITION BY `t0`.`user_id`
+        ORDER BY `t0`.`arrival` ASC NULLS LAST
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS `total_session_skips`,
-      SUM(`t3`.`own_session_listen_ms`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+      SUM(`t0`.`own_session_listen_ms`) OVER (
+        PARTITION BY `t0`.`user_id`
+        ORDER BY `t0`.`arrival` ASC NULLS LAST
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       ) AS `total_session_listen_ms`
-    FROM (
-      SELECT
-        `t1`.`user_id`,
-        `t1`.`event_time_ms`,
-        `t1`.`rowtime`,
-        SUM(`t1`.`event_time_ms`) OVER (
-          PARTITION BY `t1`.`user_id`
-          ORDER BY `t1`.`rowtime` ASC NULLS LAST
-          ROWS BETWEEN 1 preceding AND CURRENT ROW
-        ) - `t1`.`event_time_ms` AS `previous_ms`,
-        IF(`t1`.`event_time_ms` IS NOT NULL, 1, 0) AS `own_events`,
-        IF(`t1`.`event_type` = 'PLAY', 1, 0) AS `own_session_plays`,
-        IF(`t1`.`event_type` = 'SKIP', 1, 0) AS `own_session_skips`,
-        IF(`t1`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t1`.`ms_played`, 0), 0) AS `own_session_listen_ms`
-      FROM (
-        SELECT
-          *
-        FROM `events` AS `t0`
-        WHERE
-          `t0`.`user_id` IS NOT NULL
-      ) AS `t1`
-    ) AS `t3`
-  ) AS `t4`
-) AS `t5`
+    FROM `session_pairs` AS `t0`
+  ) AS `t2`
+) AS `t3`
 UNION ALL
 SELECT
   *
@@ -121,10 +126,8 @@ FROM (
     CAST(NULL AS BIGINT) AS `before_session_plays`,
     CAST(NULL AS BIGINT) AS `before_session_skips`,
     CAST(NULL AS BIGINT) AS `before_session_listen_ms`
-  FROM `events` AS `t0`
-  WHERE
-    `t0`.`user_id` IS NOT NULL
-) AS `t2`
+  FROM `session_pairs` AS `t0`
+) AS `t1`
 
 -- session_progress
 SELECT
@@ -141,106 +144,106 @@ SELECT
   `t1`.`before_session_plays`,
   `t1`.`before_session_skips`,
   `t1`.`before_session_listen_ms`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`last_event_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_last_event_ms`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`last_event_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_last_event_ms`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`opened_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_opened_ms`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`opened_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_opened_ms`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`total_events`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_total_events`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`total_events`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_total_events`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`total_session_plays`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_total_session_plays`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`total_session_plays`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_total_session_plays`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`total_session_skips`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_total_session_skips`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`total_session_skips`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_total_session_skips`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`total_session_listen_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_total_session_listen_ms`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`total_session_listen_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_total_session_listen_ms`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`before_events`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_before_events`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`before_events`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_before_events`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`before_session_plays`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_before_session_plays`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`before_session_plays`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_before_session_plays`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`before_session_skips`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_before_session_skips`,
-  IF(
-    NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+    )
+    THEN `t1`.`before_session_skips`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_before_session_skips`,
+  CASE
+    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
     AND (
       `t1`.`tick_ms` = (
         `t1`.`last_event_ms` + 1800000
       )
-    ),
-    `t1`.`before_session_listen_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `closed_before_session_listen_ms`
+    )
+    THEN `t1`.`before_session_listen_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `closed_before_session_listen_ms`
 FROM (
   SELECT
     `t0`.`user_id`,
@@ -311,7 +314,7 @@ WHERE
   )
 
 -- session_tiles
-SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`closed_last_event_ms`) AS `closed_last_event_ms`, MAX(`closed_opened_ms`) AS `closed_opened_ms`, MAX(`closed_total_events`) AS `closed_total_events`, MAX(`closed_total_session_plays`) AS `closed_total_session_plays`, MAX(`closed_total_session_skips`) AS `closed_total_session_skips`, MAX(`closed_total_session_listen_ms`) AS `closed_total_session_listen_ms`, MAX(`closed_before_events`) AS `closed_before_events`, MAX(`closed_before_session_plays`) AS `closed_before_session_plays`, MAX(`closed_before_session_skips`) AS `closed_before_session_skips`, MAX(`closed_before_session_listen_ms`) AS `closed_before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`closed_last_event_ms`) AS `closed_last_event_ms`, MAX(`closed_opened_ms`) AS `closed_opened_ms`, MAX(`closed_total_events`) AS `closed_total_events`, MAX(`closed_total_session_plays`) AS `closed_total_session_plays`, MAX(`closed_total_session_skips`) AS `closed_total_session_skips`, MAX(`closed_total_session_listen_ms`) AS `closed_total_session_listen_ms`, MAX(`closed_before_events`) AS `closed_before_events`, MAX(`closed_before_session_plays`) AS `closed_before_session_plays`, MAX(`closed_before_session_skips`) AS `closed_before_session_skips`, MAX(`closed_before_session_listen_ms`) AS `closed_before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- session_rows
 SELECT
@@ -321,8 +324,8 @@ SELECT
       `t0`.`tick_ms` % 1000
     )
   ) + 1000 AS `event_timestamp_ms`,
-  IF(
-    (
+  CASE
+    WHEN (
       (
         `t0`.`tick_ms` - (
           `t0`.`tick_ms` % 1000
@@ -330,12 +333,12 @@ SELECT
       ) + 1000
     ) <= (
       `t0`.`last_event_ms` + 1800000
-    ),
-    `t0`.`opened_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `session_start`,
-  IF(
-    (
+    )
+    THEN `t0`.`opened_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `session_start`,
+  CASE
+    WHEN (
       (
         `t0`.`tick_ms` - (
           `t0`.`tick_ms` % 1000
@@ -343,12 +346,12 @@ SELECT
       ) + 1000
     ) <= (
       `t0`.`last_event_ms` + 1800000
-    ),
-    `t0`.`total_session_plays` - `t0`.`before_session_plays`,
-    CAST(NULL AS BIGINT)
-  ) AS `session_plays`,
-  IF(
-    (
+    )
+    THEN `t0`.`total_session_plays` - `t0`.`before_session_plays`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `session_plays`,
+  CASE
+    WHEN (
       (
         `t0`.`tick_ms` - (
           `t0`.`tick_ms` % 1000
@@ -356,12 +359,12 @@ SELECT
       ) + 1000
     ) <= (
       `t0`.`last_event_ms` + 1800000
-    ),
-    `t0`.`total_session_skips` - `t0`.`before_session_skips`,
-    CAST(NULL AS BIGINT)
-  ) AS `session_skips`,
-  IF(
-    (
+    )
+    THEN `t0`.`total_session_skips` - `t0`.`before_session_skips`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `session_skips`,
+  CASE
+    WHEN (
       (
         `t0`.`tick_ms` - (
           `t0`.`tick_ms` % 1000
@@ -369,10 +372,10 @@ SELECT
       ) + 1000
     ) <= (
       `t0`.`last_event_ms` + 1800000
-    ),
-    `t0`.`total_session_listen_ms` - `t0`.`before_session_listen_ms`,
-    CAST(NULL AS BIGINT)
-  ) AS `session_listen_ms`
+    )
+    THEN `t0`.`total_session_listen_ms` - `t0`.`before_session_listen_ms`
+    ELSE CAST(NULL AS BIGINT)
+  END AS `session_listen_ms`
 FROM `session_tiles` AS `t0`
 
 -- session_closed

@@ -12,10 +12,10 @@ FROM (
       SELECT
         `t0`.`track_id`,
         `t0`.`event_time_ms` AS `tick_ms`,
-        IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1m`,
-        IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1h`,
-        IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1d`,
-        IF(`t0`.`event_type` = 'SKIP', 1, 0) AS `skips_1h`
+        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1m`,
+        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
+        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`,
+        CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END AS `skips_1h`
       FROM `events` AS `t0`
       WHERE
         `t0`.`track_id` IS NOT NULL
@@ -35,7 +35,7 @@ FROM (
         `t0`.`track_id`,
         `t0`.`event_time_ms` + 60000 AS `tick_ms`,
         -(
-          IF(`t0`.`event_type` = 'PLAY', 1, 0)
+          CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
         ) AS `plays_1m`,
         0 AS `plays_1h`,
         0 AS `plays_1d`,
@@ -54,11 +54,11 @@ FROM (
       `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
       0 AS `plays_1m`,
       -(
-        IF(`t0`.`event_type` = 'PLAY', 1, 0)
+        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
       ) AS `plays_1h`,
       0 AS `plays_1d`,
       -(
-        IF(`t0`.`event_type` = 'SKIP', 1, 0)
+        CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END
       ) AS `skips_1h`
     FROM `events` AS `t0`
     WHERE
@@ -82,7 +82,7 @@ FROM (
     0 AS `plays_1m`,
     0 AS `plays_1h`,
     -(
-      IF(`t0`.`event_type` = 'PLAY', 1, 0)
+      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
     ) AS `plays_1d`,
     0 AS `skips_1h`
   FROM `events` AS `t0`
@@ -91,7 +91,7 @@ FROM (
 ) AS `t2`
 
 -- track_tiles
-SELECT `track_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime` FROM TABLE(TUMBLE(TABLE `track_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `track_id`, `window_start`, `window_end`, `window_time`
+SELECT `track_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `track_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `track_id`, `window_start`, `window_end`, `window_time`
 
 -- track_rows
 SELECT
@@ -111,22 +111,22 @@ FROM (
     `t0`.`tick_ms`,
     SUM(`t0`.`plays_1m`) OVER (
       PARTITION BY `t0`.`track_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1m`,
     SUM(`t0`.`plays_1h`) OVER (
       PARTITION BY `t0`.`track_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1h`,
     SUM(`t0`.`plays_1d`) OVER (
       PARTITION BY `t0`.`track_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1d`,
     SUM(`t0`.`skips_1h`) OVER (
       PARTITION BY `t0`.`track_id`
-      ORDER BY `t0`.`rowtime` ASC NULLS LAST
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `skips_1h`
   FROM `track_tiles` AS `t0`
