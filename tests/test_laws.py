@@ -276,8 +276,9 @@ def closed_sql() -> str:
     assert isinstance(plan, SessionPlan)
     pairs = relations.session_pairs(plan, lake_table("events"), relations.BATCH_ORDER)
     ticks = relations.session_ticks(plan, pairs, relations.BATCH_ORDER)
-    tiles = relations.tiles(plan, relations.session_progress(plan, ticks, ("tick_ms",)))
-    return str(ibis.to_sql(relations.closed_sessions(plan, tiles), dialect="duckdb"))
+    progress = relations.session_progress(plan, ticks, ("tick_ms",))
+    ends = relations.tiles(plan, progress.filter(progress.ends))
+    return str(ibis.to_sql(relations.closed_sessions(plan, ends), dialect="duckdb"))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def tile_columns(plan: SlidingPlan | SessionPlan) -> dict[str, How]:
     if isinstance(plan, SlidingPlan):
         sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
         return sums | {latest.name: "max" for latest in plan.latest}
-    return dict.fromkeys([*_session_columns(plan), *_closed_columns(plan)], "max")
+    return dict.fromkeys(_session_columns(plan), "max")
 
 
 def tiles(plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
@@ -163,10 +163,6 @@ def _session_columns(plan: SessionPlan) -> list[str]:
     return ["last_event_ms", "opened_ms", *(f"total_{n}" for n in names), *(f"before_{n}" for n in names)]
 
 
-def _closed_columns(plan: SessionPlan) -> list[str]:
-    return [f"closed_{c}" for c in _session_columns(plan)]
-
-
 def session_pairs(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
     """Each event with what it adds to the totals and the time of the key's event before it."""
     pair = ibis.window(group_by=plan.key, order_by=list(order), preceding=1, following=0)
@@ -219,7 +215,7 @@ def session_ticks(plan: SessionPlan, seen: ir.Table, order: Sequence[str]) -> ir
 
 
 def session_progress(plan: SessionPlan, ticks: ir.Table, order: Sequence[str]) -> ir.Table:
-    """The running maxima at each tick, and beside them, at the tick that ends a session, that session's own."""
+    """The running maxima at each tick that is an event or `ends` a session."""
     # RANGE, so that an event at exactly the gap and the expiry it shares its moment with see each other.
     window = ibis.range_window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
     columns = _session_columns(plan)
@@ -228,37 +224,41 @@ def session_progress(plan: SessionPlan, ticks: ir.Table, order: Sequence[str]) -
     running = ticks.select(
         plan.key, "tick_ms", *kept, is_entry=is_entry, **{c: ticks[c].max().over(window) for c in columns}
     )
-    ends = (~running.is_entry) & (running.tick_ms == running.last_event_ms + milliseconds(plan.gap))
-    marked = running.filter(running.is_entry | ends)
-    ends = (~marked.is_entry) & (marked.tick_ms == marked.last_event_ms + milliseconds(plan.gap))
-    closed = {f"closed_{c}": ibis.ifelse(ends, marked[c], ibis.null("int64")) for c in columns}
-    return marked.select(plan.key, "tick_ms", *kept, *columns, **closed)
+    marked = running.mutate(
+        ends=(~running.is_entry) & (running.tick_ms == running.last_event_ms + milliseconds(plan.gap))
+    )
+    return marked.filter(marked.is_entry | marked.ends).select(plan.key, "tick_ms", *kept, *columns, "ends")
 
 
 def session_rows(plan: SessionPlan, tile: ir.Table) -> ir.Table:
     """The live session's features at every tick; all null once the gap has passed."""
     stamped = tile.mutate(**{T_MS: _second_end(tile.tick_ms)})
     live = stamped[T_MS] <= stamped.last_event_ms + milliseconds(plan.gap)
-    values = _session_values(plan, stamped, "")
+    values = _session_values(plan, stamped)
     nulled = {n: ibis.ifelse(live, v, ibis.null("int64")) for n, v in values.items()}
     return stamped.select(plan.key, T_MS, **{n: nulled[n] for n, _ in plan.schema})
 
 
-def closed_sessions(plan: SessionPlan, tile: ir.Table) -> ir.Table:
-    """One row per session that ended: key, its first and last event, number of events, and its features."""
-    ended = tile.filter(tile.closed_last_event_ms.notnull())
-    return ended.select(
+def closed_sessions(plan: SessionPlan, ends: ir.Table) -> ir.Table:
+    """One row per session that ended: key, its first and last event, number of events, and its features.
+
+    Args:
+        plan: the sessions.
+        ends: `tiles` of those rows of `session_progress` that end a session. Events of one moment end it together.
+    """
+    values = _session_values(plan, ends)
+    return ends.select(
         plan.key,
-        session_start_ms=ended.closed_opened_ms,
-        session_end_ms=ended.closed_last_event_ms,
-        events=ended.closed_total_events - ended.closed_before_events,
-        **{m.name: _session_values(plan, ended, "closed_")[m.name] for m in plan.measures},
+        session_start_ms=ends.opened_ms,
+        session_end_ms=ends.last_event_ms,
+        events=ends.total_events - ends.before_events,
+        **{m.name: values[m.name] for m in plan.measures},
     )
 
 
-def _session_values(plan: SessionPlan, table: ir.Table, prefix: str) -> dict[str, ir.Value]:
-    counts = {m.name: table[f"{prefix}total_{m.name}"] - table[f"{prefix}before_{m.name}"] for m in plan.measures}
-    return {plan.start: table[f"{prefix}opened_ms"], **counts}
+def _session_values(plan: SessionPlan, table: ir.Table) -> dict[str, ir.Value]:
+    counts = {m.name: table[f"total_{m.name}"] - table[f"before_{m.name}"] for m in plan.measures}
+    return {plan.start: table.opened_ms, **counts}
 
 
 def _second_end(tick_ms: ir.IntegerValue) -> ir.IntegerValue:

@@ -57,10 +57,10 @@ def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     on = events.filter(events[plan.key].notnull())
     pairs = _settled(tables, f"{plan.name}_pairs", relations.session_pairs(plan, on, (ROWTIME,)))
     ticks = _ticks(tables, plan, relations.session_ticks(plan, pairs, (ARRIVAL,)))
-    progress = relations.session_progress(plan, ticks, (ROWTIME,))
-    tiles = _tiles(tables, plan, _named(tables, f"{plan.name}_progress", progress))
-    rows = relations.session_rows(plan, tiles)
-    closed = relations.closed_sessions(plan, tiles)
+    progress = _named(tables, f"{plan.name}_progress", relations.session_progress(plan, ticks, (ROWTIME,)))
+    ends = _named(tables, f"{plan.name}_ends", progress.filter(progress.ends))
+    rows = relations.session_rows(plan, _tiles(tables, plan, progress))
+    closed = relations.closed_sessions(plan, _tiles(tables, plan, ends))
     return GroupTables(
         rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)),
         closed=_view(tables, f"{plan.name}_closed", sql.compiled(closed)),
@@ -83,7 +83,7 @@ def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, tick
     key, source = sql.name(plan.key), sql.name(ticks.get_name())
     name = _view(
         tables,
-        f"{plan.name}_tiles",
+        f"{ticks.get_name()}_tiles",
         f"SELECT {key}, {aggregates}, PROCTIME() AS {sql.name(ARRIVAL)} "
         f"FROM TABLE(TUMBLE(TABLE {source}, DESCRIPTOR({sql.name(ROWTIME)}), INTERVAL '1' SECOND)) "
         f"GROUP BY {key}, `window_start`, `window_end`, `window_time`",

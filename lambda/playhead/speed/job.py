@@ -19,6 +19,7 @@ from schemas.tables import lake_columns
 log = structlog.get_logger()
 
 _VALID = "valid_events"
+_BUFFER_TIMEOUT_MS = 50
 
 _TABLE_SETTINGS = {
     "pipeline.name": JOB_NAME,
@@ -46,6 +47,8 @@ def submit(settings: Settings, declarations: Declarations) -> str:
     environment = StreamExecutionEnvironment.get_execution_environment()
     _check_parallelism(environment.get_parallelism(), settings.kafka.partitions)
     environment.get_config().enable_object_reuse()
+    # A row goes over eight exchanges, and waits at each for a full buffer or for this long.
+    environment.set_buffer_timeout(_BUFFER_TIMEOUT_MS)
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
     for key, value in _TABLE_SETTINGS.items():
         tables.get_config().set(key, value)

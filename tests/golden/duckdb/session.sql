@@ -26,395 +26,88 @@ WITH "t2" AS (
   ) AS "t1"
 )
 SELECT
-  "t11"."user_id",
-  (
-    "t11"."tick_ms" - (
-      "t11"."tick_ms" % 1000
-    )
-  ) + 1000 AS "event_timestamp_ms",
+  "t12"."user_id",
+  "t12"."event_timestamp_ms",
   CASE
-    WHEN (
-      (
-        "t11"."tick_ms" - (
-          "t11"."tick_ms" % 1000
-        )
-      ) + 1000
-    ) <= (
-      "t11"."last_event_ms" + 1800000
+    WHEN "t12"."event_timestamp_ms" <= (
+      "t12"."last_event_ms" + 1800000
     )
-    THEN "t11"."opened_ms"
+    THEN "t12"."opened_ms"
     ELSE CAST(NULL AS BIGINT)
   END AS "session_start",
   CASE
-    WHEN (
-      (
-        "t11"."tick_ms" - (
-          "t11"."tick_ms" % 1000
-        )
-      ) + 1000
-    ) <= (
-      "t11"."last_event_ms" + 1800000
+    WHEN "t12"."event_timestamp_ms" <= (
+      "t12"."last_event_ms" + 1800000
     )
-    THEN "t11"."total_session_plays" - "t11"."before_session_plays"
+    THEN "t12"."total_session_plays" - "t12"."before_session_plays"
     ELSE CAST(NULL AS BIGINT)
   END AS "session_plays",
   CASE
-    WHEN (
-      (
-        "t11"."tick_ms" - (
-          "t11"."tick_ms" % 1000
-        )
-      ) + 1000
-    ) <= (
-      "t11"."last_event_ms" + 1800000
+    WHEN "t12"."event_timestamp_ms" <= (
+      "t12"."last_event_ms" + 1800000
     )
-    THEN "t11"."total_session_skips" - "t11"."before_session_skips"
+    THEN "t12"."total_session_skips" - "t12"."before_session_skips"
     ELSE CAST(NULL AS BIGINT)
   END AS "session_skips",
   CASE
-    WHEN (
-      (
-        "t11"."tick_ms" - (
-          "t11"."tick_ms" % 1000
-        )
-      ) + 1000
-    ) <= (
-      "t11"."last_event_ms" + 1800000
+    WHEN "t12"."event_timestamp_ms" <= (
+      "t12"."last_event_ms" + 1800000
     )
-    THEN "t11"."total_session_listen_ms" - "t11"."before_session_listen_ms"
+    THEN "t12"."total_session_listen_ms" - "t12"."before_session_listen_ms"
     ELSE CAST(NULL AS BIGINT)
   END AS "session_listen_ms"
 FROM (
   SELECT
-    "t10".*
-    EXCLUDE ("second")
+    "t11"."user_id",
+    "t11"."tick_ms",
+    "t11"."last_event_ms",
+    "t11"."opened_ms",
+    "t11"."total_events",
+    "t11"."total_session_plays",
+    "t11"."total_session_skips",
+    "t11"."total_session_listen_ms",
+    "t11"."before_events",
+    "t11"."before_session_plays",
+    "t11"."before_session_skips",
+    "t11"."before_session_listen_ms",
+    (
+      "t11"."tick_ms" - (
+        "t11"."tick_ms" % 1000
+      )
+    ) + 1000 AS "event_timestamp_ms"
   FROM (
     SELECT
-      "t9"."user_id",
-      "t9"."second",
-      MAX("t9"."tick_ms") AS "tick_ms",
-      MAX("t9"."last_event_ms") AS "last_event_ms",
-      MAX("t9"."opened_ms") AS "opened_ms",
-      MAX("t9"."total_events") AS "total_events",
-      MAX("t9"."total_session_plays") AS "total_session_plays",
-      MAX("t9"."total_session_skips") AS "total_session_skips",
-      MAX("t9"."total_session_listen_ms") AS "total_session_listen_ms",
-      MAX("t9"."before_events") AS "before_events",
-      MAX("t9"."before_session_plays") AS "before_session_plays",
-      MAX("t9"."before_session_skips") AS "before_session_skips",
-      MAX("t9"."before_session_listen_ms") AS "before_session_listen_ms",
-      MAX("t9"."closed_last_event_ms") AS "closed_last_event_ms",
-      MAX("t9"."closed_opened_ms") AS "closed_opened_ms",
-      MAX("t9"."closed_total_events") AS "closed_total_events",
-      MAX("t9"."closed_total_session_plays") AS "closed_total_session_plays",
-      MAX("t9"."closed_total_session_skips") AS "closed_total_session_skips",
-      MAX("t9"."closed_total_session_listen_ms") AS "closed_total_session_listen_ms",
-      MAX("t9"."closed_before_events") AS "closed_before_events",
-      MAX("t9"."closed_before_session_plays") AS "closed_before_session_plays",
-      MAX("t9"."closed_before_session_skips") AS "closed_before_session_skips",
-      MAX("t9"."closed_before_session_listen_ms") AS "closed_before_session_listen_ms"
+      "t10".*
+      EXCLUDE ("second")
     FROM (
       SELECT
-        "t8"."user_id",
-        "t8"."tick_ms",
-        "t8"."last_event_ms",
-        "t8"."opened_ms",
-        "t8"."total_events",
-        "t8"."total_session_plays",
-        "t8"."total_session_skips",
-        "t8"."total_session_listen_ms",
-        "t8"."before_events",
-        "t8"."before_session_plays",
-        "t8"."before_session_skips",
-        "t8"."before_session_listen_ms",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."last_event_ms"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_last_event_ms",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."opened_ms"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_opened_ms",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."total_events"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_total_events",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."total_session_plays"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_total_session_plays",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."total_session_skips"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_total_session_skips",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."total_session_listen_ms"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_total_session_listen_ms",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."before_events"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_before_events",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."before_session_plays"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_before_session_plays",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."before_session_skips"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_before_session_skips",
-        CASE
-          WHEN NOT (
-            "t8"."is_entry"
-          )
-          AND (
-            "t8"."tick_ms" = (
-              "t8"."last_event_ms" + 1800000
-            )
-          )
-          THEN "t8"."before_session_listen_ms"
-          ELSE CAST(NULL AS BIGINT)
-        END AS "closed_before_session_listen_ms",
-        (
-          "t8"."tick_ms" - (
-            "t8"."tick_ms" % 1000
-          )
-        ) + 1000 AS "second"
+        "t9"."user_id",
+        "t9"."second",
+        MAX("t9"."tick_ms") AS "tick_ms",
+        MAX("t9"."last_event_ms") AS "last_event_ms",
+        MAX("t9"."opened_ms") AS "opened_ms",
+        MAX("t9"."total_events") AS "total_events",
+        MAX("t9"."total_session_plays") AS "total_session_plays",
+        MAX("t9"."total_session_skips") AS "total_session_skips",
+        MAX("t9"."total_session_listen_ms") AS "total_session_listen_ms",
+        MAX("t9"."before_events") AS "before_events",
+        MAX("t9"."before_session_plays") AS "before_session_plays",
+        MAX("t9"."before_session_skips") AS "before_session_skips",
+        MAX("t9"."before_session_listen_ms") AS "before_session_listen_ms"
       FROM (
         SELECT
-          "t7"."user_id",
-          "t7"."tick_ms",
-          "t7"."last_event_ms" IS NOT NULL AS "is_entry",
-          MAX("t7"."last_event_ms") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "last_event_ms",
-          MAX("t7"."opened_ms") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "opened_ms",
-          MAX("t7"."total_events") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "total_events",
-          MAX("t7"."total_session_plays") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "total_session_plays",
-          MAX("t7"."total_session_skips") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "total_session_skips",
-          MAX("t7"."total_session_listen_ms") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "total_session_listen_ms",
-          MAX("t7"."before_events") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "before_events",
-          MAX("t7"."before_session_plays") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "before_session_plays",
-          MAX("t7"."before_session_skips") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "before_session_skips",
-          MAX("t7"."before_session_listen_ms") OVER (
-            PARTITION BY "t7"."user_id"
-            ORDER BY "t7"."tick_ms" ASC
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-          ) AS "before_session_listen_ms"
-        FROM (
-          SELECT
-            *
-          FROM (
-            SELECT
-              "t5"."user_id",
-              "t5"."event_time_ms" AS "tick_ms",
-              "t5"."event_time_ms" AS "last_event_ms",
-              "t5"."last_opened_ms" AS "opened_ms",
-              "t5"."total_events",
-              "t5"."total_session_plays",
-              "t5"."total_session_skips",
-              "t5"."total_session_listen_ms",
-              CASE
-                WHEN "t5"."opened_ms" IS NOT NULL
-                THEN "t5"."total_events" - "t5"."own_events"
-                ELSE CAST(NULL AS BIGINT)
-              END AS "before_events",
-              CASE
-                WHEN "t5"."opened_ms" IS NOT NULL
-                THEN "t5"."total_session_plays" - "t5"."own_session_plays"
-                ELSE CAST(NULL AS BIGINT)
-              END AS "before_session_plays",
-              CASE
-                WHEN "t5"."opened_ms" IS NOT NULL
-                THEN "t5"."total_session_skips" - "t5"."own_session_skips"
-                ELSE CAST(NULL AS BIGINT)
-              END AS "before_session_skips",
-              CASE
-                WHEN "t5"."opened_ms" IS NOT NULL
-                THEN "t5"."total_session_listen_ms" - "t5"."own_session_listen_ms"
-                ELSE CAST(NULL AS BIGINT)
-              END AS "before_session_listen_ms"
-            FROM (
-              SELECT
-                "t3"."user_id",
-                "t3"."event_time_ms",
-                CASE
-                  WHEN (
-                    "t3"."event_time_ms" - "t3"."previous_ms"
-                  ) > 1800000
-                  THEN "t3"."event_time_ms"
-                  ELSE CAST(NULL AS BIGINT)
-                END AS "opened_ms",
-                MAX(
-                  CASE
-                    WHEN (
-                      "t3"."event_time_ms" - "t3"."previous_ms"
-                    ) > 1800000
-                    THEN "t3"."event_time_ms"
-                    ELSE CAST(NULL AS BIGINT)
-                  END
-                ) OVER (
-                  PARTITION BY "t3"."user_id"
-                  ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
-                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS "last_opened_ms",
-                "t3"."own_events",
-                "t3"."own_session_plays",
-                "t3"."own_session_skips",
-                "t3"."own_session_listen_ms",
-                SUM("t3"."own_events") OVER (
-                  PARTITION BY "t3"."user_id"
-                  ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
-                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS "total_events",
-                SUM("t3"."own_session_plays") OVER (
-                  PARTITION BY "t3"."user_id"
-                  ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
-                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS "total_session_plays",
-                SUM("t3"."own_session_skips") OVER (
-                  PARTITION BY "t3"."user_id"
-                  ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
-                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS "total_session_skips",
-                SUM("t3"."own_session_listen_ms") OVER (
-                  PARTITION BY "t3"."user_id"
-                  ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
-                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS "total_session_listen_ms"
-              FROM "t2" AS "t3"
-            ) AS "t5"
-          ) AS "t6"
-          UNION ALL
-          SELECT
-            *
-          FROM (
-            SELECT
-              "t3"."user_id",
-              "t3"."event_time_ms" + 1800000 AS "tick_ms",
-              CAST(NULL AS BIGINT) AS "last_event_ms",
-              CAST(NULL AS BIGINT) AS "opened_ms",
-              CAST(NULL AS BIGINT) AS "total_events",
-              CAST(NULL AS BIGINT) AS "total_session_plays",
-              CAST(NULL AS BIGINT) AS "total_session_skips",
-              CAST(NULL AS BIGINT) AS "total_session_listen_ms",
-              CAST(NULL AS BIGINT) AS "before_events",
-              CAST(NULL AS BIGINT) AS "before_session_plays",
-              CAST(NULL AS BIGINT) AS "before_session_skips",
-              CAST(NULL AS BIGINT) AS "before_session_listen_ms"
-            FROM "t2" AS "t3"
-          ) AS "t4"
-        ) AS "t7"
-      ) AS "t8"
-      WHERE
-        "t8"."is_entry"
-        OR (
+          "t8"."user_id",
+          "t8"."tick_ms",
+          "t8"."last_event_ms",
+          "t8"."opened_ms",
+          "t8"."total_events",
+          "t8"."total_session_plays",
+          "t8"."total_session_skips",
+          "t8"."total_session_listen_ms",
+          "t8"."before_events",
+          "t8"."before_session_plays",
+          "t8"."before_session_skips",
+          "t8"."before_session_listen_ms",
           NOT (
             "t8"."is_entry"
           )
@@ -422,11 +115,188 @@ FROM (
             "t8"."tick_ms" = (
               "t8"."last_event_ms" + 1800000
             )
+          ) AS "ends",
+          (
+            "t8"."tick_ms" - (
+              "t8"."tick_ms" % 1000
+            )
+          ) + 1000 AS "second"
+        FROM (
+          SELECT
+            "t7"."user_id",
+            "t7"."tick_ms",
+            "t7"."last_event_ms" IS NOT NULL AS "is_entry",
+            MAX("t7"."last_event_ms") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "last_event_ms",
+            MAX("t7"."opened_ms") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "opened_ms",
+            MAX("t7"."total_events") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "total_events",
+            MAX("t7"."total_session_plays") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "total_session_plays",
+            MAX("t7"."total_session_skips") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "total_session_skips",
+            MAX("t7"."total_session_listen_ms") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "total_session_listen_ms",
+            MAX("t7"."before_events") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "before_events",
+            MAX("t7"."before_session_plays") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "before_session_plays",
+            MAX("t7"."before_session_skips") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "before_session_skips",
+            MAX("t7"."before_session_listen_ms") OVER (
+              PARTITION BY "t7"."user_id"
+              ORDER BY "t7"."tick_ms" ASC
+              RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "before_session_listen_ms"
+          FROM (
+            SELECT
+              *
+            FROM (
+              SELECT
+                "t5"."user_id",
+                "t5"."event_time_ms" AS "tick_ms",
+                "t5"."event_time_ms" AS "last_event_ms",
+                "t5"."last_opened_ms" AS "opened_ms",
+                "t5"."total_events",
+                "t5"."total_session_plays",
+                "t5"."total_session_skips",
+                "t5"."total_session_listen_ms",
+                CASE
+                  WHEN "t5"."opened_ms" IS NOT NULL
+                  THEN "t5"."total_events" - "t5"."own_events"
+                  ELSE CAST(NULL AS BIGINT)
+                END AS "before_events",
+                CASE
+                  WHEN "t5"."opened_ms" IS NOT NULL
+                  THEN "t5"."total_session_plays" - "t5"."own_session_plays"
+                  ELSE CAST(NULL AS BIGINT)
+                END AS "before_session_plays",
+                CASE
+                  WHEN "t5"."opened_ms" IS NOT NULL
+                  THEN "t5"."total_session_skips" - "t5"."own_session_skips"
+                  ELSE CAST(NULL AS BIGINT)
+                END AS "before_session_skips",
+                CASE
+                  WHEN "t5"."opened_ms" IS NOT NULL
+                  THEN "t5"."total_session_listen_ms" - "t5"."own_session_listen_ms"
+                  ELSE CAST(NULL AS BIGINT)
+                END AS "before_session_listen_ms"
+              FROM (
+                SELECT
+                  "t3"."user_id",
+                  "t3"."event_time_ms",
+                  CASE
+                    WHEN (
+                      "t3"."event_time_ms" - "t3"."previous_ms"
+                    ) > 1800000
+                    THEN "t3"."event_time_ms"
+                    ELSE CAST(NULL AS BIGINT)
+                  END AS "opened_ms",
+                  MAX(
+                    CASE
+                      WHEN (
+                        "t3"."event_time_ms" - "t3"."previous_ms"
+                      ) > 1800000
+                      THEN "t3"."event_time_ms"
+                      ELSE CAST(NULL AS BIGINT)
+                    END
+                  ) OVER (
+                    PARTITION BY "t3"."user_id"
+                    ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                  ) AS "last_opened_ms",
+                  "t3"."own_events",
+                  "t3"."own_session_plays",
+                  "t3"."own_session_skips",
+                  "t3"."own_session_listen_ms",
+                  SUM("t3"."own_events") OVER (
+                    PARTITION BY "t3"."user_id"
+                    ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                  ) AS "total_events",
+                  SUM("t3"."own_session_plays") OVER (
+                    PARTITION BY "t3"."user_id"
+                    ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                  ) AS "total_session_plays",
+                  SUM("t3"."own_session_skips") OVER (
+                    PARTITION BY "t3"."user_id"
+                    ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                  ) AS "total_session_skips",
+                  SUM("t3"."own_session_listen_ms") OVER (
+                    PARTITION BY "t3"."user_id"
+                    ORDER BY "t3"."event_time_ms" ASC, "t3"."kafka_partition" ASC, "t3"."kafka_offset" ASC
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                  ) AS "total_session_listen_ms"
+                FROM "t2" AS "t3"
+              ) AS "t5"
+            ) AS "t6"
+            UNION ALL
+            SELECT
+              *
+            FROM (
+              SELECT
+                "t3"."user_id",
+                "t3"."event_time_ms" + 1800000 AS "tick_ms",
+                CAST(NULL AS BIGINT) AS "last_event_ms",
+                CAST(NULL AS BIGINT) AS "opened_ms",
+                CAST(NULL AS BIGINT) AS "total_events",
+                CAST(NULL AS BIGINT) AS "total_session_plays",
+                CAST(NULL AS BIGINT) AS "total_session_skips",
+                CAST(NULL AS BIGINT) AS "total_session_listen_ms",
+                CAST(NULL AS BIGINT) AS "before_events",
+                CAST(NULL AS BIGINT) AS "before_session_plays",
+                CAST(NULL AS BIGINT) AS "before_session_skips",
+                CAST(NULL AS BIGINT) AS "before_session_listen_ms"
+              FROM "t2" AS "t3"
+            ) AS "t4"
+          ) AS "t7"
+        ) AS "t8"
+        WHERE
+          "t8"."is_entry"
+          OR (
+            NOT (
+              "t8"."is_entry"
+            )
+            AND (
+              "t8"."tick_ms" = (
+                "t8"."last_event_ms" + 1800000
+              )
+            )
           )
-        )
-    ) AS "t9"
-    GROUP BY
-      1,
-      2
-  ) AS "t10"
-) AS "t11"
+      ) AS "t9"
+      GROUP BY
+        1,
+        2
+    ) AS "t10"
+  ) AS "t11"
+) AS "t12"

@@ -47,7 +47,7 @@ FROM (
     `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
 ) AS `t2`
 
--- artist_tiles
+-- artist_ticks_tiles
 SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`
 
 -- artist_rows
@@ -74,5 +74,5 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1d`
-  FROM `artist_tiles` AS `t0`
+  FROM `artist_ticks_tiles` AS `t0`
 ) AS `t1`

@@ -243,7 +243,7 @@ FROM (
   ) AS `t7`
 ) AS `t11`
 
--- listener_tiles
+-- listener_ticks_tiles
 SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
@@ -325,5 +325,5 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `last_5_tracks`
-  FROM `listener_tiles` AS `t0`
+  FROM `listener_ticks_tiles` AS `t0`
 ) AS `t1`

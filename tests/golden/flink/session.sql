@@ -144,106 +144,12 @@ SELECT
   `t1`.`before_session_plays`,
   `t1`.`before_session_skips`,
   `t1`.`before_session_listen_ms`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
+  NOT CAST(`t1`.`is_entry` AS BOOLEAN)
+  AND (
+    `t1`.`tick_ms` = (
+      `t1`.`last_event_ms` + 1800000
     )
-    THEN `t1`.`last_event_ms`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_last_event_ms`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`opened_ms`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_opened_ms`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`total_events`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_total_events`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`total_session_plays`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_total_session_plays`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`total_session_skips`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_total_session_skips`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`total_session_listen_ms`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_total_session_listen_ms`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`before_events`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_before_events`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`before_session_plays`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_before_session_plays`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`before_session_skips`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_before_session_skips`,
-  CASE
-    WHEN NOT CAST(`t1`.`is_entry` AS BOOLEAN)
-    AND (
-      `t1`.`tick_ms` = (
-        `t1`.`last_event_ms` + 1800000
-      )
-    )
-    THEN `t1`.`before_session_listen_ms`
-    ELSE CAST(NULL AS BIGINT)
-  END AS `closed_before_session_listen_ms`
+  ) AS `ends`
 FROM (
   SELECT
     `t0`.`user_id`,
@@ -313,80 +219,81 @@ WHERE
     )
   )
 
--- session_tiles
-SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`closed_last_event_ms`) AS `closed_last_event_ms`, MAX(`closed_opened_ms`) AS `closed_opened_ms`, MAX(`closed_total_events`) AS `closed_total_events`, MAX(`closed_total_session_plays`) AS `closed_total_session_plays`, MAX(`closed_total_session_skips`) AS `closed_total_session_skips`, MAX(`closed_total_session_listen_ms`) AS `closed_total_session_listen_ms`, MAX(`closed_before_events`) AS `closed_before_events`, MAX(`closed_before_session_plays`) AS `closed_before_session_plays`, MAX(`closed_before_session_skips`) AS `closed_before_session_skips`, MAX(`closed_before_session_listen_ms`) AS `closed_before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+-- session_ends
+SELECT
+  *
+FROM `session_progress` AS `t0`
+WHERE
+  `t0`.`ends`
+
+-- session_progress_tiles
+SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+
+-- session_ends_tiles
+SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_ends`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- session_rows
 SELECT
-  `t0`.`user_id`,
-  (
-    `t0`.`tick_ms` - (
-      `t0`.`tick_ms` % 1000
-    )
-  ) + 1000 AS `event_timestamp_ms`,
+  `t1`.`user_id`,
+  `t1`.`event_timestamp_ms`,
   CASE
-    WHEN (
-      (
-        `t0`.`tick_ms` - (
-          `t0`.`tick_ms` % 1000
-        )
-      ) + 1000
-    ) <= (
-      `t0`.`last_event_ms` + 1800000
+    WHEN `t1`.`event_timestamp_ms` <= (
+      `t1`.`last_event_ms` + 1800000
     )
-    THEN `t0`.`opened_ms`
+    THEN `t1`.`opened_ms`
     ELSE CAST(NULL AS BIGINT)
   END AS `session_start`,
   CASE
-    WHEN (
-      (
-        `t0`.`tick_ms` - (
-          `t0`.`tick_ms` % 1000
-        )
-      ) + 1000
-    ) <= (
-      `t0`.`last_event_ms` + 1800000
+    WHEN `t1`.`event_timestamp_ms` <= (
+      `t1`.`last_event_ms` + 1800000
     )
-    THEN `t0`.`total_session_plays` - `t0`.`before_session_plays`
+    THEN `t1`.`total_session_plays` - `t1`.`before_session_plays`
     ELSE CAST(NULL AS BIGINT)
   END AS `session_plays`,
   CASE
-    WHEN (
-      (
-        `t0`.`tick_ms` - (
-          `t0`.`tick_ms` % 1000
-        )
-      ) + 1000
-    ) <= (
-      `t0`.`last_event_ms` + 1800000
+    WHEN `t1`.`event_timestamp_ms` <= (
+      `t1`.`last_event_ms` + 1800000
     )
-    THEN `t0`.`total_session_skips` - `t0`.`before_session_skips`
+    THEN `t1`.`total_session_skips` - `t1`.`before_session_skips`
     ELSE CAST(NULL AS BIGINT)
   END AS `session_skips`,
   CASE
-    WHEN (
-      (
-        `t0`.`tick_ms` - (
-          `t0`.`tick_ms` % 1000
-        )
-      ) + 1000
-    ) <= (
-      `t0`.`last_event_ms` + 1800000
+    WHEN `t1`.`event_timestamp_ms` <= (
+      `t1`.`last_event_ms` + 1800000
     )
-    THEN `t0`.`total_session_listen_ms` - `t0`.`before_session_listen_ms`
+    THEN `t1`.`total_session_listen_ms` - `t1`.`before_session_listen_ms`
     ELSE CAST(NULL AS BIGINT)
   END AS `session_listen_ms`
-FROM `session_tiles` AS `t0`
+FROM (
+  SELECT
+    `t0`.`user_id`,
+    `t0`.`last_event_ms`,
+    `t0`.`opened_ms`,
+    `t0`.`total_events`,
+    `t0`.`total_session_plays`,
+    `t0`.`total_session_skips`,
+    `t0`.`total_session_listen_ms`,
+    `t0`.`before_events`,
+    `t0`.`before_session_plays`,
+    `t0`.`before_session_skips`,
+    `t0`.`before_session_listen_ms`,
+    `t0`.`tick_ms`,
+    `t0`.`arrival`,
+    (
+      `t0`.`tick_ms` - (
+        `t0`.`tick_ms` % 1000
+      )
+    ) + 1000 AS `event_timestamp_ms`
+  FROM `session_progress_tiles` AS `t0`
+) AS `t1`
 
 -- session_closed
 SELECT
   `t0`.`user_id`,
-  `t0`.`closed_opened_ms` AS `session_start_ms`,
-  `t0`.`closed_last_event_ms` AS `session_end_ms`,
-  `t0`.`closed_total_events` - `t0`.`closed_before_events` AS `events`,
-  `t0`.`closed_total_session_plays` - `t0`.`closed_before_session_plays` AS `session_plays`,
-  `t0`.`closed_total_session_skips` - `t0`.`closed_before_session_skips` AS `session_skips`,
-  `t0`.`closed_total_session_listen_ms` - `t0`.`closed_before_session_listen_ms` AS `session_listen_ms`
-FROM `session_tiles` AS `t0`
-WHERE
-  `t0`.`closed_last_event_ms` IS NOT NULL
+  `t0`.`opened_ms` AS `session_start_ms`,
+  `t0`.`last_event_ms` AS `session_end_ms`,
+  `t0`.`total_events` - `t0`.`before_events` AS `events`,
+  `t0`.`total_session_plays` - `t0`.`before_session_plays` AS `session_plays`,
+  `t0`.`total_session_skips` - `t0`.`before_session_skips` AS `session_skips`,
+  `t0`.`total_session_listen_ms` - `t0`.`before_session_listen_ms` AS `session_listen_ms`
+FROM `session_ends_tiles` AS `t0`

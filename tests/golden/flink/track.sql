@@ -90,7 +90,7 @@ FROM (
     `t0`.`track_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
 ) AS `t2`
 
--- track_tiles
+-- track_ticks_tiles
 SELECT `track_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `track_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `track_id`, `window_start`, `window_end`, `window_time`
 
 -- track_rows
@@ -129,5 +129,5 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `skips_1h`
-  FROM `track_tiles` AS `t0`
+  FROM `track_ticks_tiles` AS `t0`
 ) AS `t1`
