@@ -23,9 +23,9 @@ from playhead.batch.backfill import backfill
 from playhead.batch.daily import DailyRun, run_days
 from playhead.batch.events import event_days
 from playhead.batch.publish import published
-from playhead.batch.tables import end_ms_of
 from playhead.checks import results
 from playhead.config import Settings
+from playhead.days import end_ms_of
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, QualityError, StackError, UnknownName
 from playhead.local.changelog import changelog
@@ -282,6 +282,7 @@ from pathlib import Path
 from pyspark import SparkContext
 from playhead.batch.session import spark_session
 from playhead.config import Settings
+from playhead.days import end_ms_of
 
 for _ in range(2):
     with spark_session(Settings(home=Path(sys.argv[1]))) as spark:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from playhead.batch.events import digest_of, event_days
-from playhead.batch.partials import PartialTable, pending
+from playhead.batch.partials import pending
 from playhead.batch.publish import mark_published, published
-from playhead.batch.views import BatchDays
+from playhead.days import BatchDays, PartialTable
 from playhead.declarations import load_declarations
 from playhead.errors import InputError
 from tests.lake import write_events

@@ -13,10 +13,7 @@ import pyarrow as pa
 import pytest
 
 from playhead.batch.charts import CATALOG, LENGTHS, MONTH, charts, listening
-from playhead.batch.events import dated_events
-from playhead.batch.partials import PartialTable
-from playhead.batch.tables import DAY, end_ms_of
-from playhead.batch.views import BatchDays, days_table, lengths_of, view_rows
+from playhead.days import DAY, BatchDays, PartialTable, dated_events, days_table, end_ms_of, lengths_of, view_rows
 from playhead.declarations import load_declarations
 from playhead.errors import DeclarationError
 from playhead.plan import DailyPlan

@@ -46,9 +46,8 @@ def spark(plan: SlidingPlan | SessionPlan) -> str:
 
 
 def spark_daily(plan: DailyPlan) -> str:
-    from playhead.batch.events import dated_events
-    from playhead.batch.partials import PartialTable
     from playhead.batch.sql import compiled
+    from playhead.days import PartialTable, dated_events
 
     return formatted(compiled(PartialTable.of(plan).rows(dated_events())), "spark")
 

@@ -11,7 +11,6 @@ import pytest
 from ibis import _
 from pyspark.sql import DataFrame, SparkSession
 
-from playhead.batch.events import dated_events
 from playhead.checks import quality, results
 from playhead.checks.quality import (
     Finding,
@@ -24,6 +23,7 @@ from playhead.checks.quality import (
     view_suite,
 )
 from playhead.config import Settings
+from playhead.days import dated_events
 from playhead.declarations import load_declarations
 from playhead.declare import Count, Entity, FeatureGroup, Sum, days
 from playhead.plan import DailyPlan, compile_group

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from playhead.batch.partials import PartialTable
-from playhead.batch.tables import END_MS
-from playhead.batch.views import days_table, windows
+from playhead.days import END_MS, PartialTable, days_table, windows
 from playhead.errors import DeclarationError
 from playhead.plan import DailyPlan
 

@@ -26,14 +26,14 @@ from pyspark.sql import functions as f
 from playhead.batch.charts import CATALOG, LENGTHS, LISTENING, charts, listening
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
-from playhead.batch.partials import PartialTable, partials_path, pending, write_partials
+from playhead.batch.partials import partials_path, pending, write_partials
 from playhead.batch.publish import TOP_TRACKS, mark_published, publish_lists, publish_view, published
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import read_days, replace_days, stamped
-from playhead.batch.views import BatchDays, days_table, lengths_of, view_rows
 from playhead.checks import quality, results
 from playhead.config import Settings
+from playhead.days import BatchDays, PartialTable, days_table, lengths_of, view_rows
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan

@@ -7,20 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
-import ibis
-import ibis.expr.types as ir
 from pyspark.sql import DataFrame, SparkSession
 
 from playhead.errors import InputError
-from schemas.tables import lake_columns, lake_ibis_schema
+from schemas.tables import lake_columns
 
 _SPARK_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
 _DAY = "dt="
-
-
-def dated_events() -> ir.Table:
-    """The master data with its partition column: `dt` is the event's UTC day."""
-    return ibis.table({**lake_ibis_schema(), "dt": "string"}, name="events")
 
 
 def event_days(lake: Path) -> list[date]:

@@ -11,54 +11,19 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
 
-import ibis.expr.types as ir
 from pyspark.sql import DataFrame, SparkSession
 
-from playhead.batch.events import dated_events, digest_of
+from playhead.batch.events import digest_of
 from playhead.batch.jobs import side_by_side
 from playhead.batch.sql import compiled, run
 from playhead.batch.tables import replace_days
-from playhead.plan import DailyPlan, Measure
+from playhead.days import PartialTable, dated_events
 
 _DIGESTS = "_digests.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartialTable:
-    """Sums of the measures per day and entity: `lake/daily/<name>`.
-
-    Attributes:
-        keys: event columns; an event without one of them is left out.
-        labels: event columns that only tell rows apart and may be null.
-    """
-
-    name: str
-    keys: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    measures: tuple[Measure, ...]
-
-    @classmethod
-    def of(cls, plan: DailyPlan) -> PartialTable:
-        """The partials of a declared group. Every entity of the day has a row, also when all its sums are 0."""
-        return cls(name=plan.name, keys=(plan.key,), measures=plan.measures)
-
-    def rows(self, events: ir.Table) -> ir.Table:
-        """`dt`, keys, labels, and a BIGINT, never null, for each measure: one row per day and keys and labels."""
-        for key in self.keys:
-            events = events.filter(events[key].notnull())
-        group = ("dt", *self.keys, *self.labels)
-        own = events.select(*group, **{m.name: m.contribution(events) for m in self.measures})
-        return own.group_by(*group).agg(**{m.name: own[m.name].sum() for m in self.measures})
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """Column to ibis type."""
-        return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: "int64" for m in self.measures}
 
 
 Pending: TypeAlias = Mapping[str, Mapping[date, str | None]]

@@ -14,8 +14,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from playhead.batch.tables import end_of
 from playhead.config import RedisSettings
+from playhead.days import end_of
 from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
 from playhead.serving.packed import Packer

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as f
 
-DAY = timedelta(days=1)
-END_MS = "end_ms"
-
-
-def end_of(day: date) -> datetime:
-    """The end of a UTC day, which is the next midnight.
-
-    >>> end_of(date(2018, 11, 30)).isoformat()
-    '2018-12-01T00:00:00+00:00'
-    """
-    return datetime.combine(day + DAY, time.min, UTC)
-
-
-def end_ms_of(day: date) -> int:
-    """The same in epoch milliseconds."""
-    return int(end_of(day).timestamp()) * 1000
+from playhead.days import END_MS
 
 
 def replace_days(frame: DataFrame, path: Path, days: Sequence[date]) -> None:

@@ -1,18 +1,72 @@
-"""The declared views as relations: the partials of the last N days, summed for each batch day."""
+"""Windows of calendar days, as relations: events → sums of a day → sums of the last N days at each day's end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 
 import ibis
 import ibis.expr.types as ir
 
-from playhead.batch.tables import DAY, END_MS, end_ms_of
-from playhead.plan import DailyPlan
+from playhead.plan import DailyPlan, Measure
+from schemas.tables import lake_ibis_schema
 
+DAY = timedelta(days=1)
+END_MS = "end_ms"
 _SEEN = "seen_since"
+
+
+def end_of(day: date) -> datetime:
+    """The end of a UTC day, which is the next midnight.
+
+    >>> end_of(date(2018, 11, 30)).isoformat()
+    '2018-12-01T00:00:00+00:00'
+    """
+    return datetime.combine(day + DAY, time.min, UTC)
+
+
+def end_ms_of(day: date) -> int:
+    """The same in epoch milliseconds."""
+    return int(end_of(day).timestamp()) * 1000
+
+
+def dated_events() -> ir.Table:
+    """The master data with its partition column: `dt` is the event's UTC day."""
+    return ibis.table({**lake_ibis_schema(), "dt": "string"}, name="events")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialTable:
+    """Sums of the measures per day and entity: `lake/daily/<name>`.
+
+    Attributes:
+        keys: event columns; an event without one of them is left out.
+        labels: event columns that only tell rows apart and may be null.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    measures: tuple[Measure, ...]
+
+    @classmethod
+    def of(cls, plan: DailyPlan) -> PartialTable:
+        """The partials of a declared group. Every entity of the day has a row, also when all its sums are 0."""
+        return cls(name=plan.name, keys=(plan.key,), measures=plan.measures)
+
+    def rows(self, events: ir.Table) -> ir.Table:
+        """`dt`, keys, labels, and a BIGINT, never null, for each measure: one row per day and keys and labels."""
+        for key in self.keys:
+            events = events.filter(events[key].notnull())
+        group = ("dt", *self.keys, *self.labels)
+        own = events.select(*group, **{m.name: m.contribution(events) for m in self.measures})
+        return own.group_by(*group).agg(**{m.name: own[m.name].sum() for m in self.measures})
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Column to ibis type."""
+        return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: "int64" for m in self.measures}
 
 
 @dataclass(frozen=True)
