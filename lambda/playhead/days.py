@@ -10,6 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.plan import DailyPlan, Measure
+from playhead.relations import T_MS
 from schemas.tables import lake_ibis_schema
 
 DAY = timedelta(days=1)
@@ -139,6 +140,17 @@ def windows(partials: ir.Table, days: ir.Table, keys: Sequence[str], sums: Itera
 def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
     """The rows of a declared view, `dt` and `end_ms` first, then the key and the features."""
     return windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows)
+
+
+def changelog(plan: DailyPlan, events: ir.Table) -> ir.Table:
+    """The rows of a declared view in the columns of `relations.changelog`: a row is stamped with its day's end.
+
+    Args:
+        plan: the group's plan.
+        events: as of `dated_events`. A table `days`, as of `days_table`, says which days have a view.
+    """
+    rows = view_rows(plan, PartialTable.of(plan).rows(events))
+    return rows.select(plan.key, **{T_MS: rows[END_MS]}, **{name: rows[name] for name, _ in plan.schema})
 
 
 def lengths_of(plan: DailyPlan) -> list[int]:

@@ -1,4 +1,4 @@
-"""The contract of DESIGN 4, read naively: O(events) per value, no windows, no state. Only tests use it.
+"""The contract of DESIGN 4, read naively: O(events) per value, no windows, no state. For tests and `playhead eval`.
 
 It shares nothing with the engines but the declarations: an ibis filter is evaluated here by walking its expression over
 one event's Python dict.
@@ -6,16 +6,19 @@ one event's Python dict.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis.expr.operations as ops
 
-from playhead.declare import Count, FeatureGroup, LastK, Ratio, Session, SessionStart, Sliding, Sum, names_of
+from playhead.declare import Count, Days, FeatureGroup, LastK, Ratio, Session, SessionStart, Sliding, Sum, names_of
 from playhead.errors import UnsupportedError
 from playhead.plan import events_table
 
 Event = Mapping[str, Any]
+
+_DAY_MS = 86_400_000
 
 _BINARY = {
     ops.Equals: lambda a, b: a == b,
@@ -39,7 +42,8 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
         time_ms: epoch milliseconds; the latest row at or before it counts, so events of its own second do not.
 
     Returns:
-        Every feature of the group. Counts are 0 and ratios null without events.
+        Every feature of the group. Counts are 0 and ratios null without events; those of calendar windows are null
+        before the end of the first day with an event.
     """
     stamp = time_ms // 1000 * 1000
     seen = [e for e in events if e[group.entity.key] == entity and e["event_time_ms"] < stamp]
@@ -83,6 +87,10 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
         while first > 0 and seen[first]["event_time_ms"] - seen[first - 1]["event_time_ms"] <= gap_ms:
             first -= 1
         return seen[first:]
+    if isinstance(window, Days):
+        end = stamp // _DAY_MS * _DAY_MS
+        before = [e for e in seen if e["event_time_ms"] < end]
+        return [e for e in before if e["event_time_ms"] >= end - window.count * _DAY_MS] if before else None
     raise UnsupportedError(f"the oracle does not read {type(window).__name__} windows")
 
 
@@ -98,7 +106,25 @@ def _aggregate(feature: Count | Sum | SessionStart, events: list[Event] | None) 
 
 
 def _evaluate(expression: Any, event: Event) -> Any:
-    return _walk(expression.resolve(events_table()).op(), event)
+    return _walk(_node(_ById(expression)), event)
+
+
+class _ById:
+    """An expression as a key: `==` between expressions makes another expression."""
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.expression is other.expression
+
+    def __hash__(self) -> int:
+        return id(self.expression)
+
+
+@functools.lru_cache(maxsize=1024)
+def _node(key: _ById) -> Any:
+    return key.expression.resolve(events_table()).op()
 
 
 def _walk(node: Any, event: Event) -> Any:

@@ -23,8 +23,8 @@ from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.serving.asof import open_duckdb
-from playhead.serving.spine import EVENT_TIMESTAMP
-from playhead.serving.training_set import columns_of, features_at, keys_of
+from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
+from playhead.serving.training_set import features_at
 
 log = structlog.get_logger()
 

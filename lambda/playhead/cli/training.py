@@ -1,4 +1,4 @@
-"""`features list`, `features apply`, `training-set`: what an ML engineer asks for."""
+"""`features list`, `features apply`, `eval`, `training-set`: what an ML engineer asks for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from playhead.cli.options import Config, Home, Json, settings_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from playhead.declare import FeatureGroup
+    from playhead.declarations import Declarations
+    from playhead.declare import FeatureGroup, FeatureService
 
 Service = Annotated[str, typer.Option(help="A declared feature service, such as listener_v1.")]
 Spine = Annotated[Path, typer.Option(help="CSV or Parquet file: the service's keys and event_timestamp, one row each.")]
 Output = Annotated[Path, typer.Option(help="Parquet file to write.")]
+EventFiles = Annotated[
+    list[Path], typer.Option("--events", help="Event file, gzipped or not; given again, together they are one log.")
+]
+EventFormat = Annotated[str, typer.Option("--format", help="native, eventsim or spotify.")]
+User = Annotated[str | None, typer.Option(help="user_id for spotify's files, which do not hold it.")]
+EvalService = Annotated[str | None, typer.Option("--service", help="A declared feature service.")]
+EvalGroup = Annotated[str | None, typer.Option("--group", help="A declared feature group, in place of a service.")]
+Engine = Annotated[str, typer.Option(help="duckdb, spark or oracle (naive, slow).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +35,7 @@ def register(app: typer.Typer) -> None:
     features.command("list")(list_features)
     features.command("apply")(apply_features)
     app.add_typer(features, name="features")
+    app.command("eval", no_args_is_help=True)(evaluate_features)
     app.command("training-set")(training_set)
 
 
@@ -83,6 +93,74 @@ def training_set(
     empty = [name for name, nulls in made.nulls.items() if made.rows and nulls == made.rows]
     if empty:
         typer.secho(f"null in every row: {', '.join(empty)}", fg=typer.colors.YELLOW, err=True)
+
+
+def evaluate_features(
+    events: EventFiles,
+    format_name: EventFormat,
+    spine: Spine,
+    output: Output,
+    service: EvalService = None,
+    group: EvalGroup = None,
+    engine: Engine = "duckdb",
+    user: User = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compute declared features from a file of events at the moments of a spine. Nothing has to run.
+
+    The columns are those of training-set. Calendar windows are taken as published at the end of each day.
+
+    \b
+    playhead eval --events log.jsonl.gz --format eventsim --spine spine.csv --service listener_v1 --output out.parquet
+    playhead eval --events e.jsonl --format native --spine spine.csv --group listener --engine oracle --output o.parquet
+    """
+    import time
+
+    from playhead.declarations import load_declarations
+    from playhead.evaluate import evaluate, read_events
+    from playhead.serving.spine import check_output, columns_of, keys_of, read_spine, write_rows
+
+    started, declarations = time.monotonic(), load_declarations()
+    wanted = _wanted(declarations, service, group)
+    check_output(spine, output)
+    rows = read_spine(spine, keys_of(wanted), {g.entity.key for g in declarations.groups})
+    read = read_events(events, format_name, settings_of(home, config), user=user)
+    features = evaluate(wanted, read.events, rows.select([*keys_of(wanted), "event_timestamp"]), engine)
+    write_rows(rows, features, output)
+    summary = {
+        "output": str(output),
+        "engine": engine,
+        "rows": rows.num_rows,
+        "events": read.events.num_rows,
+        "duplicates": read.duplicates,
+        "invalid": read.invalid,
+        "skipped": read.skipped,
+        "nulls": {name: features[name].null_count for name in columns_of(wanted)},
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    typer.echo(
+        f"{output}: {rows.num_rows:,} rows, {features.num_columns} features of {wanted.name} "
+        f"from {read.events.num_rows:,} events, {engine}, {summary['seconds']:.1f} s"
+    )
+    for name, counts in (("not valid", read.invalid), ("skipped", read.skipped)):
+        if counts:
+            typer.echo(f"{name}: {', '.join(f'{reason} {count:,}' for reason, count in counts.items())}", err=True)
+
+
+def _wanted(declarations: Declarations, service: str | None, group: str | None) -> FeatureService:
+    """The service, or one that has the group only."""
+    from playhead.declare import FeatureService
+
+    if (service is None) == (group is None):
+        raise typer.BadParameter("give --service or --group, one of them")
+    if service is not None:
+        return declarations.service(service)
+    return FeatureService(name=str(group), groups=(declarations.group(str(group)),))
 
 
 def _described(group: FeatureGroup) -> dict[str, Any]:

@@ -1,13 +1,32 @@
-"""A group's changelog from an Arrow table of events, on DuckDB."""
+"""Relations from Arrow tables, on DuckDB."""
 
 from __future__ import annotations
 
 import duckdb
 import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from playhead import relations
 from playhead.plan import SessionPlan, SlidingPlan, lake_table
+
+
+def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
+    """An ibis table as an Arrow table.
+
+    Args:
+        table: the relation.
+        inputs: by name of a table that the relation reads, the rows that it stands for.
+
+    Returns:
+        The rows in the relation's types, in no order unless the relation has one.
+    """
+    with duckdb.connect() as connection:
+        for name, rows in inputs.items():
+            connection.register(name, rows)
+        found = connection.sql(str(ibis.to_sql(table, dialect="duckdb"))).to_arrow_table()
+    # DuckDB's SUM of BIGINT is HUGEINT: the plan's types are the contract.
+    return found.cast(table.schema().to_pyarrow())
 
 
 def changelog(plan: SlidingPlan | SessionPlan, events: pa.Table) -> pa.Table:
@@ -21,8 +40,4 @@ def changelog(plan: SlidingPlan | SessionPlan, events: pa.Table) -> pa.Table:
         One row per (key, event_timestamp_ms), in the types of the plan.
     """
     rows = relations.changelog(plan, lake_table("events"))
-    sql = ibis.to_sql(rows.order_by(plan.key, relations.T_MS), dialect="duckdb")
-    with duckdb.connect() as connection:
-        connection.register("events", events)
-        # DuckDB's SUM of BIGINT is HUGEINT: the plan's types are the contract.
-        return connection.sql(sql).to_arrow_table().cast(rows.schema().to_pyarrow())
+    return run(rows.order_by(plan.key, relations.T_MS), events=events)

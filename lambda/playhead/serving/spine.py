@@ -1,4 +1,4 @@
-"""The spine of a training set: whose features are wanted, and as of when. Read from CSV or Parquet."""
+"""The spine of a training set: whose features are wanted, and as of when; and the file that has them beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from playhead.declare import FeatureService
 from playhead.errors import InputError
 from schemas.decode import EARLIEST_MS
 
@@ -52,6 +53,54 @@ def read_spine(path: Path, keys: Collection[str], texts: Collection[str] = ()) -
     for key in keys:
         table = _with(table, key, _text(path, key, table[key]))
     return _with(table, EVENT_TIMESTAMP, _moments(path, table[EVENT_TIMESTAMP]))
+
+
+def keys_of(service: FeatureService) -> list[str]:
+    """Join keys of a service's groups.
+
+    >>> from playhead.declarations import load_declarations
+    >>> keys_of(load_declarations().service("listener_v1"))
+    ['user_id', 'track_id', 'artist_id']
+    """
+    return list(dict.fromkeys(group.entity.key for group in service.groups))
+
+
+def columns_of(service: FeatureService) -> list[str]:
+    """Names of a service's features, `view__feature`, in the order of the declarations."""
+    return [f"{group.name}__{feature}" for group in service.groups for feature in group.feature_names]
+
+
+def check_output(spine: Path, output: Path) -> None:
+    """Refuse an output that is no `.parquet` file in a folder that exists, or that is the spine itself.
+
+    Raises:
+        InputError: says which.
+    """
+    if output.suffix.lower() != ".parquet":
+        raise InputError(f"{output}: the output is a .parquet file, got {output.suffix or 'no ending'}")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: no such folder: {output.absolute().parent}")
+    if output.is_dir() or (output.exists() and spine.exists() and output.samefile(spine)):
+        raise InputError(f"{output}: the output would replace {'a folder' if output.is_dir() else 'the spine'}")
+
+
+def write_rows(rows: pa.Table, features: pa.Table, output: Path) -> None:
+    """Write the spine with the features beside it; the file is replaced whole or left as it was.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    for name in features.column_names:
+        rows = rows.append_column(name, features[name])
+    draft = output.with_name(f".{output.name}.draft")
+    try:
+        # What pandas knew about the spine's columns would not fit the new ones.
+        pq.write_table(rows.replace_schema_metadata(None), draft)
+        draft.replace(output)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{output}: cannot be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read(path: Path, texts: set[str]) -> pa.Table:

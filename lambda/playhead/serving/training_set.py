@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import structlog
 
 from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import Declarations
-from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.serving.registry import applied_service, open_feature_store
-from playhead.serving.spine import EVENT_TIMESTAMP, read_spine
+from playhead.serving.spine import EVENT_TIMESTAMP, check_output, columns_of, keys_of, read_spine, write_rows
 
 log = structlog.get_logger()
 
@@ -60,14 +58,14 @@ def build_training_set(
     """
     started = time.monotonic()
     declared = declarations.service(service)
-    _check_output(spine, output)
+    check_output(spine, output)
     every_key = {group.entity.key for group in declarations.groups}
     rows = read_spine(spine, keys_of(declared), every_key)
     taken = sorted(set(rows.column_names) & set(columns_of(declared)))
     if taken:
         raise InputError(f"{spine}: it already has {', '.join(taken)}", hint="rename or drop these columns")
     features = features_at(settings, declarations, service, rows)
-    _write(rows, features, output)
+    write_rows(rows, features, output)
     made = TrainingSet(
         service=service,
         output=str(output),
@@ -106,41 +104,3 @@ def features_at(settings: Settings, declarations: Declarations, service: str, sp
     if features.num_rows != spine.num_rows:
         raise InputError(f"offline store: {features.num_rows} rows came back for {spine.num_rows} of the spine")
     return features
-
-
-def keys_of(service: FeatureService) -> list[str]:
-    """Join keys of a service's groups.
-
-    >>> from playhead.declarations import load_declarations
-    >>> keys_of(load_declarations().service("listener_v1"))
-    ['user_id', 'track_id', 'artist_id']
-    """
-    return list(dict.fromkeys(group.entity.key for group in service.groups))
-
-
-def columns_of(service: FeatureService) -> list[str]:
-    """Names of a service's features, `view__feature`, in the order of the declarations."""
-    return [f"{group.name}__{feature}" for group in service.groups for feature in group.feature_names]
-
-
-def _check_output(spine: Path, output: Path) -> None:
-    if output.suffix.lower() != ".parquet":
-        raise InputError(f"{output}: the output is a .parquet file, got {output.suffix or 'no ending'}")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output}: no such folder: {output.absolute().parent}")
-    if output.is_dir() or (output.exists() and spine.exists() and output.samefile(spine)):
-        raise InputError(f"{output}: the output would replace {'a folder' if output.is_dir() else 'the spine'}")
-
-
-def _write(rows: pa.Table, features: pa.Table, output: Path) -> None:
-    for name in features.column_names:
-        rows = rows.append_column(name, features[name])
-    draft = output.with_name(f".{output.name}.draft")
-    try:
-        # What pandas knew about the spine's columns would not fit the new ones.
-        pq.write_table(rows.replace_schema_metadata(None), draft)
-        draft.replace(output)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{output}: cannot be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
