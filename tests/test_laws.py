@@ -274,9 +274,10 @@ def test_sessions_close_once_each_with_their_own_counts(events: list[Event]) -> 
 def closed_sql() -> str:
     plan = plan_of(SESSIONS)
     assert isinstance(plan, SessionPlan)
-    pairs = relations.session_pairs(plan, lake_table("events"), relations.BATCH_ORDER)
-    ticks = relations.session_ticks(plan, pairs, relations.BATCH_ORDER)
-    progress = relations.session_progress(plan, ticks, ("tick_ms",))
+    events = lake_table("events")
+    pairs = relations.session_pairs(plan, events, relations.BATCH_ORDER)
+    ticks = relations.session_ticks(plan, events, pairs, relations.BATCH_ORDER)
+    progress = relations.session_progress(plan, relations.union(ticks), ("tick_ms",))
     ends = relations.tiles(plan, progress.filter(progress.ends))
     return str(ibis.to_sql(relations.closed_sessions(plan, ends), dialect="duckdb"))
 

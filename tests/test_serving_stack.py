@@ -227,7 +227,7 @@ def test_feast_writes_by_the_same_rule_and_deletes_only_its_own_views(own: Setti
     view = feast_store.get_feature_view("listener")
     feast_store._get_provider().teardown_infra(feast_store.project, [view], [])
     # A listener without a row is one whose windows are empty.
-    assert read() == {"plays_1h": 0, "last_5_tracks": [], "skip_rate_1h": None, "pauses_1h": 0}
+    assert read() == {"plays_1h": 0, "last_5_tracks": None, "skip_rate_1h": None, "pauses_1h": 0}
     (session,) = store.read(Packer.of(load_declarations().plan("session")), [user])
     assert isinstance(session, PackedRow)
 

@@ -65,9 +65,14 @@ def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
     on_time = events.filter(events[plan.key].notnull())
     if isinstance(plan, SlidingPlan):
         ticks = sliding_ticks(plan, on_time, listed_events(plan, on_time), BATCH_ORDER)
-        return sliding_rows(plan, tiles(plan, ticks), ("tick_ms",))
-    ticks = session_ticks(plan, session_pairs(plan, on_time, BATCH_ORDER), BATCH_ORDER)
-    return session_rows(plan, tiles(plan, session_progress(plan, ticks, ("tick_ms",))))
+        return sliding_rows(plan, tiles(plan, union(ticks)), ("tick_ms",))
+    ticks = session_ticks(plan, on_time, session_pairs(plan, on_time, BATCH_ORDER), BATCH_ORDER)
+    return session_rows(plan, tiles(plan, session_progress(plan, union(ticks), ("tick_ms",))))
+
+
+def union(ticks: Sequence[ir.Table]) -> ir.Table:
+    """All rows of all of them, duplicates too."""
+    return reduce(lambda a, b: a.union(b), ticks)
 
 
 # --- sliding windows -----------------------------------------------------------------------------------------------
@@ -78,8 +83,10 @@ def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
     return events.filter(any_matches(events, [latest.where for latest in plan.latest]) if plan.latest else False)
 
 
-def sliding_ticks(plan: SlidingPlan, events: ir.Table, listed: ir.Table, order: Sequence[str]) -> ir.Table:
+def sliding_ticks(plan: SlidingPlan, events: ir.Table, listed: ir.Table, order: Sequence[str]) -> list[ir.Table]:
     """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in.
+
+    They come as several tables of the same columns: the entries, the expiries of each length, and the lists.
 
     Args:
         plan: the windows.
@@ -87,10 +94,8 @@ def sliding_ticks(plan: SlidingPlan, events: ir.Table, listed: ir.Table, order: 
         listed: `listed_events` of the same events.
         order: columns that put a key's `listed` in `BATCH_ORDER`.
     """
-    branches = [_entries(plan, events)]
-    branches += [_expiries(plan, events, length) for length in sorted({s.length for s in plan.sums})]
-    branches += [_latest(plan, latest, listed, order) for latest in plan.latest]
-    return reduce(lambda a, b: a.union(b), branches)
+    expiries = [_expiries(plan, events, length) for length in sorted({s.length for s in plan.sums})]
+    return [_entries(plan, events), *expiries, *(_latest(plan, latest, listed, order) for latest in plan.latest)]
 
 
 def sliding_rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
@@ -176,42 +181,41 @@ def session_pairs(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> 
     )
 
 
-def session_ticks(plan: SessionPlan, seen: ir.Table, order: Sequence[str]) -> ir.Table:
-    """One entry an event with the running totals, one expiry at event + gap.
+def session_ticks(plan: SessionPlan, events: ir.Table, seen: ir.Table, order: Sequence[str]) -> list[ir.Table]:
+    """One entry an event with the running totals; and, as a table of its own, one expiry at event + gap.
 
     Args:
         plan: the sessions.
-        seen: `session_pairs` of the events.
+        events: with the key.
+        seen: `session_pairs` of the same events.
         order: columns that put a key's `seen` in the order of the events.
     """
-    totals = [m.name for m in _totals(plan)]
+    totals, nothing = [m.name for m in _totals(plan)], ibis.null("int64")
     # Without a previous event the sum is the event itself, and the gap reaches back to 1970.
     opens = seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap)
     running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
     counted = seen.select(
         plan.key,
         "event_time_ms",
-        opened_ms=ibis.ifelse(opens, seen.event_time_ms, ibis.null("int64")),
-        last_opened_ms=ibis.ifelse(opens, seen.event_time_ms, ibis.null("int64")).max().over(running),
+        opened_ms=ibis.ifelse(opens, seen.event_time_ms, nothing),
         **{f"own_{n}": seen[f"own_{n}"] for n in totals},
         **{f"total_{n}": seen[f"own_{n}"].sum().over(running) for n in totals},
     )
-    nothing = ibis.null("int64")
     before = {n: counted[f"total_{n}"] - counted[f"own_{n}"] for n in totals}
     entries = counted.select(
         plan.key,
         tick_ms=counted.event_time_ms,
         last_event_ms=counted.event_time_ms,
-        opened_ms=counted.last_opened_ms,
+        opened_ms=counted.opened_ms,
         **{f"total_{n}": counted[f"total_{n}"] for n in totals},
         **{f"before_{n}": ibis.ifelse(counted.opened_ms.notnull(), b, nothing) for n, b in before.items()},
     )
-    expiries = seen.select(
+    expiries = events.select(
         plan.key,
-        tick_ms=seen.event_time_ms + milliseconds(plan.gap),
+        tick_ms=events.event_time_ms + milliseconds(plan.gap),
         **dict.fromkeys(_session_columns(plan), nothing),
     )
-    return entries.union(expiries)
+    return [entries, expiries]
 
 
 def session_progress(plan: SessionPlan, ticks: ir.Table, order: Sequence[str]) -> ir.Table:

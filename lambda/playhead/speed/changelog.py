@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -56,7 +57,7 @@ def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
     on = events.filter(events[plan.key].notnull())
     pairs = _settled(tables, f"{plan.name}_pairs", relations.session_pairs(plan, on, (ROWTIME,)))
-    ticks = _ticks(tables, plan, relations.session_ticks(plan, pairs, (ARRIVAL,)))
+    ticks = _ticks(tables, plan, relations.session_ticks(plan, on, pairs, (ARRIVAL,)))
     progress = _named(tables, f"{plan.name}_progress", relations.session_progress(plan, ticks, (ROWTIME,)))
     ends = _named(tables, f"{plan.name}_ends", progress.filter(progress.ends))
     rows = relations.session_rows(plan, _tiles(tables, plan, progress))
@@ -67,13 +68,19 @@ def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     )
 
 
-def _ticks(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
-    """Ticks behind a barrier: each has its own moment as rowtime, expiries hours ahead of the watermark included."""
-    name = f"{plan.name}_ticks"
-    types = {column: sql.flink_type(kind) for column, kind in ticks.schema().items()}
-    stream = barrier(tables, sql.compiled(ticks), types, "tick_ms")
-    tables.create_temporary_view(name, stream)
-    return _stream_table(ibis.table(ticks.schema(), name=name))
+def _ticks(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: Sequence[ir.Table]) -> ir.Table:
+    """Ticks behind barriers: each has its own moment as rowtime, expiries hours ahead of the watermark included.
+
+    Each table has a barrier of its own. Behind their union, which no operator can be chained to, every tick would be
+    sent once more.
+    """
+    types = {column: sql.flink_type(kind) for column, kind in ticks[0].schema().items()}
+    for place, table in enumerate(ticks):
+        stream = barrier(tables, sql.compiled(table), types, "tick_ms")
+        tables.create_temporary_view(f"{plan.name}_ticks_{place}", stream)
+    every = " UNION ALL ".join(f"SELECT * FROM {sql.name(f'{plan.name}_ticks_{i}')}" for i in range(len(ticks)))
+    name = _view(tables, f"{plan.name}_ticks", every)
+    return _stream_table(ibis.table(ticks[0].schema(), name=name))
 
 
 def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:

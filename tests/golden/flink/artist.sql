@@ -1,51 +1,42 @@
--- artist_ticks
+-- artist_ticks_0
 -- a barrier, rowtime from tick_ms
 SELECT
-  *
-FROM (
-  SELECT
-    *
-  FROM (
-    SELECT
-      `t0`.`artist_id`,
-      `t0`.`event_time_ms` AS `tick_ms`,
-      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
-      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`
-    FROM `events` AS `t0`
-    WHERE
-      `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
-  ) AS `t1`
-  UNION ALL
-  SELECT
-    *
-  FROM (
-    SELECT
-      `t0`.`artist_id`,
-      `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
-      -(
-        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
-      ) AS `plays_1h`,
-      0 AS `plays_1d`
-    FROM `events` AS `t0`
-    WHERE
-      `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
-  ) AS `t3`
-) AS `t4`
-UNION ALL
+  `t0`.`artist_id`,
+  `t0`.`event_time_ms` AS `tick_ms`,
+  CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
+  CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+
+-- artist_ticks_1
+-- a barrier, rowtime from tick_ms
 SELECT
-  *
-FROM (
-  SELECT
-    `t0`.`artist_id`,
-    `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
-    0 AS `plays_1h`,
-    -(
-      CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
-    ) AS `plays_1d`
-  FROM `events` AS `t0`
-  WHERE
-    `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
-) AS `t2`
+  `t0`.`artist_id`,
+  `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
+  ) AS `plays_1h`,
+  0 AS `plays_1d`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+
+-- artist_ticks_2
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`artist_id`,
+  `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
+  0 AS `plays_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
+  ) AS `plays_1d`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`artist_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+
+-- artist_ticks
+SELECT * FROM `artist_ticks_0` UNION ALL SELECT * FROM `artist_ticks_1` UNION ALL SELECT * FROM `artist_ticks_2`
 
 -- artist_ticks_tiles
 SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`

@@ -8,240 +8,219 @@ WHERE
 -- listener_ordered
 SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
 
--- listener_ticks
+-- listener_ticks_0
 -- a barrier, rowtime from tick_ms
 SELECT
-  *
-FROM (
-  SELECT
-    *
-  FROM (
-    SELECT
-      *
-    FROM (
-      SELECT
-        *
-      FROM (
-        SELECT
-          `t0`.`user_id`,
-          `t0`.`event_time_ms` AS `tick_ms`,
-          CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1m`,
-          CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
-          CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`,
-          CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END AS `skips_1h`,
-          CASE
-            WHEN (
-              `t0`.`event_type` = 'SKIP'
-            ) AND (
-              `t0`.`ms_played` < 5000
-            )
-            THEN 1
-            ELSE 0
-          END AS `early_skips_1h`,
-          CASE WHEN `t0`.`event_type` = 'PAUSE' THEN 1 ELSE 0 END AS `pauses_1h`,
-          CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END AS `completes_1h`,
-          CASE
-            WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
-            THEN COALESCE(`t0`.`ms_played`, 0)
-            ELSE 0
-          END AS `listen_ms_1h`,
-          CAST(NULL AS STRING) AS `last_5_tracks`
-        FROM `events` AS `t0`
-        WHERE
-          `t0`.`user_id` IS NOT NULL
-          AND (
-            (
-              `t0`.`event_type` = 'PLAY'
-            )
-            OR (
-              `t0`.`event_type` = 'SKIP'
-            )
-            OR (
-              (
-                `t0`.`event_type` = 'SKIP'
-              ) AND (
-                `t0`.`ms_played` < 5000
-              )
-            )
-            OR (
-              `t0`.`event_type` = 'PAUSE'
-            )
-            OR (
-              `t0`.`event_type` = 'COMPLETE'
-            )
-            OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
-          )
-      ) AS `t6`
-      UNION ALL
-      SELECT
-        *
-      FROM (
-        SELECT
-          `t0`.`user_id`,
-          `t0`.`event_time_ms` + 60000 AS `tick_ms`,
-          -(
-            CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
-          ) AS `plays_1m`,
-          0 AS `plays_1h`,
-          0 AS `plays_1d`,
-          0 AS `skips_1h`,
-          0 AS `early_skips_1h`,
-          0 AS `pauses_1h`,
-          0 AS `completes_1h`,
-          0 AS `listen_ms_1h`,
-          CAST(NULL AS STRING) AS `last_5_tracks`
-        FROM `events` AS `t0`
-        WHERE
-          `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
-      ) AS `t4`
-    ) AS `t8`
-    UNION ALL
-    SELECT
-      *
-    FROM (
-      SELECT
-        `t0`.`user_id`,
-        `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
-        0 AS `plays_1m`,
-        -(
-          CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
-        ) AS `plays_1h`,
-        0 AS `plays_1d`,
-        -(
-          CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END
-        ) AS `skips_1h`,
-        -(
-          CASE
-            WHEN (
-              `t0`.`event_type` = 'SKIP'
-            ) AND (
-              `t0`.`ms_played` < 5000
-            )
-            THEN 1
-            ELSE 0
-          END
-        ) AS `early_skips_1h`,
-        -(
-          CASE WHEN `t0`.`event_type` = 'PAUSE' THEN 1 ELSE 0 END
-        ) AS `pauses_1h`,
-        -(
-          CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END
-        ) AS `completes_1h`,
-        -(
-          CASE
-            WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
-            THEN COALESCE(`t0`.`ms_played`, 0)
-            ELSE 0
-          END
-        ) AS `listen_ms_1h`,
-        CAST(NULL AS STRING) AS `last_5_tracks`
-      FROM `events` AS `t0`
-      WHERE
-        `t0`.`user_id` IS NOT NULL
-        AND (
-          (
-            `t0`.`event_type` = 'PLAY'
-          )
-          OR (
-            `t0`.`event_type` = 'SKIP'
-          )
-          OR (
-            (
-              `t0`.`event_type` = 'SKIP'
-            ) AND (
-              `t0`.`ms_played` < 5000
-            )
-          )
-          OR (
-            `t0`.`event_type` = 'PAUSE'
-          )
-          OR (
-            `t0`.`event_type` = 'COMPLETE'
-          )
-          OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
-        )
-    ) AS `t5`
-  ) AS `t9`
-  UNION ALL
-  SELECT
-    *
-  FROM (
-    SELECT
-      `t0`.`user_id`,
-      `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
-      0 AS `plays_1m`,
-      0 AS `plays_1h`,
-      -(
-        CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
-      ) AS `plays_1d`,
-      0 AS `skips_1h`,
-      0 AS `early_skips_1h`,
-      0 AS `pauses_1h`,
-      0 AS `completes_1h`,
-      0 AS `listen_ms_1h`,
-      CAST(NULL AS STRING) AS `last_5_tracks`
-    FROM `events` AS `t0`
-    WHERE
-      `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
-  ) AS `t3`
-) AS `t10`
-UNION ALL
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` AS `tick_ms`,
+  CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1m`,
+  CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1h`,
+  CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END AS `plays_1d`,
+  CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END AS `skips_1h`,
+  CASE
+    WHEN (
+      `t0`.`event_type` = 'SKIP'
+    ) AND (
+      `t0`.`ms_played` < 5000
+    )
+    THEN 1
+    ELSE 0
+  END AS `early_skips_1h`,
+  CASE WHEN `t0`.`event_type` = 'PAUSE' THEN 1 ELSE 0 END AS `pauses_1h`,
+  CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END AS `completes_1h`,
+  CASE
+    WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+    THEN COALESCE(`t0`.`ms_played`, 0)
+    ELSE 0
+  END AS `listen_ms_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`user_id` IS NOT NULL
+  AND (
+    (
+      `t0`.`event_type` = 'PLAY'
+    )
+    OR (
+      `t0`.`event_type` = 'SKIP'
+    )
+    OR (
+      (
+        `t0`.`event_type` = 'SKIP'
+      ) AND (
+        `t0`.`ms_played` < 5000
+      )
+    )
+    OR (
+      `t0`.`event_type` = 'PAUSE'
+    )
+    OR (
+      `t0`.`event_type` = 'COMPLETE'
+    )
+    OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+  )
+
+-- listener_ticks_1
+-- a barrier, rowtime from tick_ms
 SELECT
-  *
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` + 60000 AS `tick_ms`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
+  ) AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+
+-- listener_ticks_2
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
+  0 AS `plays_1m`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
+  ) AS `plays_1h`,
+  0 AS `plays_1d`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'SKIP' THEN 1 ELSE 0 END
+  ) AS `skips_1h`,
+  -(
+    CASE
+      WHEN (
+        `t0`.`event_type` = 'SKIP'
+      ) AND (
+        `t0`.`ms_played` < 5000
+      )
+      THEN 1
+      ELSE 0
+    END
+  ) AS `early_skips_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PAUSE' THEN 1 ELSE 0 END
+  ) AS `pauses_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END
+  ) AS `completes_1h`,
+  -(
+    CASE
+      WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+      THEN COALESCE(`t0`.`ms_played`, 0)
+      ELSE 0
+    END
+  ) AS `listen_ms_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`user_id` IS NOT NULL
+  AND (
+    (
+      `t0`.`event_type` = 'PLAY'
+    )
+    OR (
+      `t0`.`event_type` = 'SKIP'
+    )
+    OR (
+      (
+        `t0`.`event_type` = 'SKIP'
+      ) AND (
+        `t0`.`ms_played` < 5000
+      )
+    )
+    OR (
+      `t0`.`event_type` = 'PAUSE'
+    )
+    OR (
+      `t0`.`event_type` = 'COMPLETE'
+    )
+    OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+  )
+
+-- listener_ticks_3
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'PLAY' THEN 1 ELSE 0 END
+  ) AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `events` AS `t0`
+WHERE
+  `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+
+-- listener_ticks_4
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    REVERSE(ARRAY_JOIN(`t2`.`names`, '\x1f'))
+  ) AS `last_5_tracks`
 FROM (
   SELECT
-    `t7`.`user_id`,
-    `t7`.`event_time_ms` AS `tick_ms`,
-    0 AS `plays_1m`,
-    0 AS `plays_1h`,
-    0 AS `plays_1d`,
-    0 AS `skips_1h`,
-    0 AS `early_skips_1h`,
-    0 AS `pauses_1h`,
-    0 AS `completes_1h`,
-    0 AS `listen_ms_1h`,
-    CONCAT_WS(
-      '',
-      CAST(`t7`.`event_time_ms` + 1000000000000000 AS STRING),
-      CAST(CAST(`t7`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-      CAST(`t7`.`kafka_offset` + 1000000000000000 AS STRING),
-      REVERSE(ARRAY_JOIN(`t7`.`names`, '\x1f'))
-    ) AS `last_5_tracks`
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`arrival`,
+    ARRAY_AGG(REVERSE(`t1`.`track_id`)) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN 4 preceding AND CURRENT ROW
+    ) AS `names`
   FROM (
     SELECT
-      `t2`.`event_id`,
-      `t2`.`user_id`,
-      `t2`.`track_id`,
-      `t2`.`artist_id`,
-      `t2`.`event_type`,
-      `t2`.`event_time_ms`,
-      `t2`.`position_ms`,
-      `t2`.`ms_played`,
-      `t2`.`duration_ms`,
-      `t2`.`content_type`,
-      `t2`.`context`,
-      `t2`.`request_id`,
-      `t2`.`device`,
-      `t2`.`country`,
-      `t2`.`client_version`,
-      `t2`.`kafka_partition`,
-      `t2`.`kafka_offset`,
-      `t2`.`late`,
-      `t2`.`arrival`,
-      ARRAY_AGG(REVERSE(`t2`.`track_id`)) OVER (
-        PARTITION BY `t2`.`user_id`
-        ORDER BY `t2`.`arrival` ASC NULLS LAST
-        ROWS BETWEEN 4 preceding AND CURRENT ROW
-      ) AS `names`
-    FROM (
-      SELECT
-        *
-      FROM `listener_ordered` AS `t1`
-      WHERE
-        `t1`.`event_type` = 'PLAY' AND `t1`.`track_id` IS NOT NULL
-    ) AS `t2`
-  ) AS `t7`
-) AS `t11`
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY' AND `t0`.`track_id` IS NOT NULL
+  ) AS `t1`
+) AS `t2`
+
+-- listener_ticks
+SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4`
 
 -- listener_ticks_tiles
 SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
