@@ -19,7 +19,7 @@ from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
 from playhead.config import Settings, load_settings
 from playhead.speed import sql
-from playhead.speed.job import _TABLE_SETTINGS
+from playhead.speed.job import TABLE_SETTINGS
 from playhead.speed.source import decoded_rows
 from schemas.decode import HEARTBEAT_HEADER, decode
 from schemas.tables import event_columns
@@ -185,7 +185,7 @@ def submit(settings: Settings) -> None:
     """Count by listener, track and artist; the rows go nowhere."""
     environment = StreamExecutionEnvironment.get_execution_environment()
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in _TABLE_SETTINGS.items():
+    for key, value in TABLE_SETTINGS.items():
         tables.get_config().set(key, value)
     events = _events(tables, settings)
     keyed: tuple[tuple[int, KeyedProcessFunction], ...] = (

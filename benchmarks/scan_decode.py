@@ -8,7 +8,7 @@ from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 from playhead.config import Settings, load_settings
 from playhead.speed import sql
 from playhead.speed.decode import decoded_columns
-from playhead.speed.job import _TABLE_SETTINGS
+from playhead.speed.job import TABLE_SETTINGS
 from playhead.speed.source import decoded_rows
 
 
@@ -17,7 +17,7 @@ def submit(settings: Settings) -> None:
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.get_config().enable_object_reuse()
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in _TABLE_SETTINGS.items():
+    for key, value in TABLE_SETTINGS.items():
         tables.get_config().set(key, value)
     # Registers the view of decoded rows; what it does with them afterwards is in no plan until a sink asks for it.
     decoded_rows(tables, settings)

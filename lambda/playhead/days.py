@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.plan import DailyPlan, Measure
-from playhead.relations import T_MS
+from playhead.relations import T_MS, in_schema
 from schemas.tables import lake_ibis_schema
 
 DAY = timedelta(days=1)
@@ -139,7 +139,8 @@ def windows(partials: ir.Table, days: ir.Table, keys: Sequence[str], sums: Itera
 
 def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
     """The rows of a declared view, `dt` and `end_ms` first, then the key and the features."""
-    return windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows)
+    rows = windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows)
+    return rows.select("dt", END_MS, plan.key, **in_schema(plan, {name: rows[name] for name, _, _ in plan.windows}))
 
 
 def changelog(plan: DailyPlan, events: ir.Table) -> ir.Table:

@@ -14,6 +14,7 @@ Filters and values are ibis deferred expressions over the columns of `schemas.ta
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ Expression: TypeAlias = Any
 """An ibis deferred expression, such as `_.event_type == "PLAY"`."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_NAME = re.compile(r"(?=.{1,63}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SECOND = timedelta(seconds=1)
 
 
@@ -110,6 +111,19 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The mean of an integer `value` over the events that match `where` and have one; null when there is none.
+
+    It is their sum over their number, divided at the end, so it is the same however they arrived.
+    """
+
+    name: str
+    value: Expression
+    where: Expression = field(kw_only=True)
+    over: tuple[Window, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
 class SessionStart:
     """Time of the first event of the current session, epoch milliseconds."""
 
@@ -136,7 +150,7 @@ class Ratio:
     denominator: str
 
 
-Feature: TypeAlias = Count | Sum | SessionStart | LastK | Ratio
+Feature: TypeAlias = Count | Sum | Mean | SessionStart | LastK | Ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,28 +172,43 @@ class FeatureGroup:
         names = self.feature_names
         for name in (self.name, *names):
             if not _NAME.fullmatch(name):
-                raise self._error(f"name {name!r} is not of the form [a-z][a-z0-9_]*")
+                raise self._error(f"name {name!r}: allowed are words of a-z and 0-9 joined by single _, 63 characters")
         for name in sorted({n for n in names if names.count(n) > 1}):
             raise self._error(f"feature {name!r} is declared twice")
-        for feature in self.features:
-            if isinstance(feature, Ratio):
-                for part in (feature.numerator, feature.denominator):
-                    if part not in names or part == feature.name:
-                        raise self._error(f"{feature.name!r} is a ratio of {part!r}, which the group does not have")
+        self._check_ratios()
         if len({type(w) for w in self.windows}) > 1:
             raise self._error("mixes sliding, session and calendar windows: declare a group for each")
         if not self.windows:
             raise self._error("has no windowed feature")
+        if any(isinstance(f, LastK) for f in self.features) and not isinstance(self.windows[0], Sliding):
+            raise self._error("has a LastK, which goes with sliding windows: declare a group for it")
+        if any(isinstance(f, SessionStart) for f in self.features) and not isinstance(self.windows[0], Session):
+            raise self._error("has a SessionStart, which goes with session windows")
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """Every window of every feature, repeats included."""
-        return tuple(w for f in self.features if isinstance(f, Count | Sum | SessionStart) for w in f.over)
+        return tuple(w for f in self.features if isinstance(f, Count | Sum | Mean | SessionStart) for w in f.over)
 
     @property
     def feature_names(self) -> list[str]:
         """Names of the features in order; an aggregate has one for each window (`plays_1m`, `plays_1h`)."""
         return [name for f in self.features for name in names_of(f)]
+
+    def _check_ratios(self) -> None:
+        """Every part of a ratio is a number of the group; one that is divided itself stands before it."""
+        numbers = [name for f in self.features if isinstance(f, Count | Sum | SessionStart) for name in names_of(f)]
+        for feature in self.features:
+            if isinstance(feature, Ratio):
+                for part in (feature.numerator, feature.denominator):
+                    if part not in numbers:
+                        close = difflib.get_close_matches(part, numbers, 1)
+                        did_you_mean = f"; did you mean {close[0]!r}?" if close else ""
+                        raise self._error(
+                            f"{feature.name!r} is a ratio of {part!r}, which is no number before it{did_you_mean}"
+                        )
+            if isinstance(feature, Ratio | Mean):
+                numbers += names_of(feature)
 
     def _error(self, problem: str) -> DeclarationError:
         return DeclarationError(f"group {self.name!r} at {self.declared_at}: {problem}")
@@ -199,7 +228,7 @@ def names_of(feature: Feature) -> list[str]:
     >>> names_of(Count("plays", where=True, over=sliding("1m", "1d")))
     ['plays_1m', 'plays_1d']
     """
-    if isinstance(feature, Count | Sum):
+    if isinstance(feature, Count | Sum | Mean):
         return [feature.name if isinstance(w, Session) else f"{feature.name}_{w.label}" for w in feature.over]
     return [feature.name]
 

@@ -115,6 +115,7 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
 
     Raises:
         UnknownName: no such engine.
+        UnsupportedError: the engine does not have one of the service's windows.
     """
     if engine == "oracle":
         return _by_oracle(service, events, spine)
@@ -202,9 +203,16 @@ def _on_spark(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Ta
         return changelogs(plans, events, last, on_spark)
 
 
+def _on_flink(plans: Sequence[Plan], events: pa.Table, _last: date) -> list[pa.Table]:
+    from playhead.speed.evaluate import changelogs as on_flink
+
+    return on_flink(plans, events)
+
+
 ENGINES: Mapping[str, Callable[[Sequence[Plan], pa.Table, date], list[pa.Table]]] = {
     "duckdb": _on_duckdb,
     "spark": _on_spark,
+    "flink": _on_flink,
 }
 """Engine to what makes the changelogs of plans on it."""
 

@@ -12,7 +12,19 @@ from typing import Any
 
 import ibis.expr.operations as ops
 
-from playhead.declare import Count, Days, FeatureGroup, LastK, Ratio, Session, SessionStart, Sliding, Sum, names_of
+from playhead.declare import (
+    Count,
+    Days,
+    FeatureGroup,
+    LastK,
+    Mean,
+    Ratio,
+    Session,
+    SessionStart,
+    Sliding,
+    Sum,
+    names_of,
+)
 from playhead.errors import UnsupportedError
 from playhead.plan import events_table
 
@@ -52,7 +64,8 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
     for feature in group.features:
         if isinstance(feature, Ratio):
             bottom = values[feature.denominator]
-            values[feature.name] = values[feature.numerator] / bottom if bottom else None
+            top = values[feature.numerator]
+            values[feature.name] = top / bottom if bottom and top is not None else None
         elif isinstance(feature, LastK):
             matching = [e for e in seen if _evaluate(feature.where, e) and _evaluate(feature.value, e) is not None]
             values[feature.name] = [_evaluate(feature.value, e) for e in reversed(matching)][: feature.k] or None
@@ -94,7 +107,7 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
     raise UnsupportedError(f"the oracle does not read {type(window).__name__} windows")
 
 
-def _aggregate(feature: Count | Sum | SessionStart, events: list[Event] | None) -> int | None:
+def _aggregate(feature: Count | Sum | Mean | SessionStart, events: list[Event] | None) -> int | float | None:
     if events is None:
         return None
     if isinstance(feature, SessionStart):
@@ -102,6 +115,9 @@ def _aggregate(feature: Count | Sum | SessionStart, events: list[Event] | None) 
     matching = [e for e in events if _evaluate(feature.where, e)]
     if isinstance(feature, Count):
         return len(matching)
+    if isinstance(feature, Mean):
+        known = [value for e in matching if (value := _evaluate(feature.value, e)) is not None]
+        return sum(known) / len(known) if known else None
     return sum(_evaluate(feature.value, e) or 0 for e in matching)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias, cast
@@ -24,15 +24,20 @@ from playhead.declare import (
     Expression,
     FeatureGroup,
     LastK,
+    Mean,
     Ratio,
     Session,
     SessionStart,
     Sliding,
     Sum,
+    Window,
     names_of,
 )
 from playhead.errors import DeclarationError
 from schemas.tables import event_ibis_schema, lake_ibis_schema
+
+_SUM, _COUNT = "__sum", "__count"
+"""Behind a mean's name: what it is made of. No declared name has two _ together."""
 
 MEANING = 1
 """Raise it when the same declaration comes to mean another value: it is part of every fingerprint."""
@@ -88,7 +93,10 @@ class Latest:
 
 @dataclass(frozen=True)
 class SlidingPlan:
-    """Windows exact to the second, and the latest values."""
+    """Windows exact to the second, and the latest values.
+
+    Here and in the other plans, what a mean is made of is a sum that is not in the schema.
+    """
 
     name: str
     key: str
@@ -101,7 +109,7 @@ class SlidingPlan:
     @property
     def empty(self) -> dict[str, int]:
         """Features that are not null without a row: an entity's windows are empty before its first event."""
-        return {s.name: 0 for s in self.sums}
+        return {s.name: 0 for s in self.sums if s.name in dict(self.schema)}
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,7 @@ class SessionPlan:
     gap: timedelta
     start: str
     measures: tuple[Measure, ...]
+    ratios: tuple[Ratio, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
@@ -131,6 +140,7 @@ class DailyPlan:
     measures: tuple[Measure, ...]
     windows: tuple[tuple[str, str, int], ...]
     """(feature, measure, number of days)."""
+    ratios: tuple[Ratio, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
@@ -158,17 +168,12 @@ def compile_group(group: FeatureGroup) -> Plan:
 
 def _sliding(group: FeatureGroup) -> SlidingPlan:
     sums = tuple(
-        WindowedSum(name, _measure(f), w.length)
-        for f in group.features
-        if isinstance(f, Count | Sum)
-        for name, w in zip(names_of(f), f.over, strict=True)
-        if isinstance(w, Sliding)
+        WindowedSum(name, measure, window.length)
+        for name, measure, window in _windowed(group)
+        if isinstance(window, Sliding)
     )
     latest = tuple(Latest(f.name, f.value, f.where, f.k) for f in group.features if isinstance(f, LastK))
-    ratios = tuple(f for f in group.features if isinstance(f, Ratio))
-    types = {f.name: dt.Array(dt.string) for f in latest} | {f.name: dt.float64 for f in ratios}
-    schema = tuple((n, types.get(n, dt.int64)) for n in group.feature_names)
-    return SlidingPlan(group.name, group.entity.key, sums, latest, ratios, schema, fingerprint(group))
+    return SlidingPlan(group.name, group.entity.key, sums, latest, _ratios(group), _schema(group), fingerprint(group))
 
 
 def _session(group: FeatureGroup) -> SessionPlan:
@@ -178,25 +183,65 @@ def _session(group: FeatureGroup) -> SessionPlan:
         raise DeclarationError(
             f"group {group.name!r} at {group.declared_at}: needs one session gap and one SessionStart"
         )
-    measures = tuple(_measure(f) for f in group.features if isinstance(f, Count | Sum))
-    schema = tuple((n, dt.int64) for n in group.feature_names)
-    return SessionPlan(group.name, group.entity.key, gaps.pop(), starts[0], measures, schema, fingerprint(group))
+    measures = tuple(measure for _, measure, _ in _windowed(group))
+    return SessionPlan(
+        group.name,
+        group.entity.key,
+        gaps.pop(),
+        starts[0],
+        measures,
+        _ratios(group),
+        _schema(group),
+        fingerprint(group),
+    )
 
 
 def _daily(group: FeatureGroup) -> DailyPlan:
-    declared = [f for f in group.features if isinstance(f, Count | Sum)]
-    windows = tuple(
-        (name, f.name, w.count)
-        for f in declared
-        for name, w in zip(names_of(f), f.over, strict=True)
-        if isinstance(w, Days)
+    windowed = list(_windowed(group))
+    windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
+    measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
+    return DailyPlan(
+        group.name, group.entity.key, measures, windows, _ratios(group), _schema(group), fingerprint(group)
     )
-    schema = tuple((n, dt.int64) for n in group.feature_names)
-    return DailyPlan(group.name, group.entity.key, tuple(map(_measure, declared)), windows, schema, fingerprint(group))
 
 
-def _measure(feature: Count | Sum) -> Measure:
-    return Measure(feature.name, feature.where, feature.value if isinstance(feature, Sum) else None)
+def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
+    """(name, measure, window) of every sum: of features, and of what means are made of."""
+    for feature in group.features:
+        if isinstance(feature, Count | Sum | Mean):
+            for name, window in zip(names_of(feature), feature.over, strict=True):
+                for part, measure in _measures(feature).items():
+                    yield f"{name}{part}", measure, window
+
+
+def _measures(feature: Count | Sum | Mean) -> dict[str, Measure]:
+    """What is summed, by what is put behind the feature's name."""
+    if isinstance(feature, Count):
+        return {"": Measure(feature.name, feature.where)}
+    if isinstance(feature, Sum):
+        return {"": Measure(feature.name, feature.where, feature.value)}
+    known = feature.where & feature.value.notnull()
+    return {
+        _SUM: Measure(f"{feature.name}{_SUM}", known, feature.value),
+        _COUNT: Measure(f"{feature.name}{_COUNT}", known),
+    }
+
+
+def _ratios(group: FeatureGroup) -> tuple[Ratio, ...]:
+    """Ratios and means, each of two sums; in the order of declaration, as a ratio may be of a mean before it."""
+    found: list[Ratio] = []
+    for feature in group.features:
+        if isinstance(feature, Ratio):
+            found.append(feature)
+        elif isinstance(feature, Mean):
+            found += [Ratio(name, f"{name}{_SUM}", f"{name}{_COUNT}") for name in names_of(feature)]
+    return tuple(found)
+
+
+def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
+    types: dict[str, dt.DataType] = {f.name: dt.Array(dt.string) for f in group.features if isinstance(f, LastK)}
+    types |= {ratio.name: dt.float64 for ratio in _ratios(group)}
+    return tuple((name, types.get(name, dt.int64)) for name in group.feature_names)
 
 
 def _check(group: FeatureGroup) -> None:
@@ -206,10 +251,10 @@ def _check(group: FeatureGroup) -> None:
             f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}"
         )
     for feature in group.features:
-        if isinstance(feature, Count | Sum | LastK):
+        if isinstance(feature, Count | Sum | Mean | LastK):
             where = _resolve(group, feature.name, feature.where)
             _expect(group, feature.name, "where", where, dt.Boolean)
-        if isinstance(feature, Sum):
+        if isinstance(feature, Sum | Mean):
             _expect(group, feature.name, "value", _resolve(group, feature.name, feature.value), dt.Integer)
         if isinstance(feature, LastK):
             _expect(group, feature.name, "value", _resolve(group, feature.name, feature.value), dt.String)

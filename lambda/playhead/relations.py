@@ -10,7 +10,7 @@ Engines differ in one step only: batch engines group by the truncated second (`t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
 from typing import Literal
@@ -18,7 +18,7 @@ from typing import Literal
 import ibis
 import ibis.expr.types as ir
 
-from playhead.plan import Latest, Measure, SessionPlan, SlidingPlan, any_matches
+from playhead.plan import Latest, Measure, Plan, SessionPlan, SlidingPlan, any_matches
 from schemas.decode import SEPARATOR
 
 T_MS = "event_timestamp_ms"
@@ -106,12 +106,18 @@ def sliding_rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.
     values: dict[str, ir.Value] = {s.name: windows[s.name] for s in plan.sums}
     for latest in plan.latest:
         values[latest.name] = windows[latest.name].substr(_PREFIX).split(SEPARATOR)
+    stamp = {T_MS: _second_end(windows.tick_ms)}
+    return windows.select(plan.key, **stamp, **in_schema(plan, values))
+
+
+def in_schema(plan: Plan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
+    """The plan's features from its sums and lists, ratios divided."""
+    found = dict(values)
     for ratio in plan.ratios:
-        top, bottom = windows[ratio.numerator], windows[ratio.denominator]
-        values[ratio.name] = ibis.ifelse(
-            bottom == 0, ibis.null("float64"), top.cast("float64") / bottom.cast("float64")
-        )
-    return windows.select(plan.key, **{T_MS: _second_end(windows.tick_ms)}, **{n: values[n] for n, _ in plan.schema})
+        top, bottom = found[ratio.numerator], found[ratio.denominator]
+        quotient = top.cast("float64") / bottom.cast("float64")
+        found[ratio.name] = ibis.ifelse(bottom == 0, ibis.null("float64"), quotient)
+    return {name: found[name] for name, _ in plan.schema}
 
 
 def _entries(plan: SlidingPlan, events: ir.Table) -> ir.Table:
@@ -240,7 +246,7 @@ def session_rows(plan: SessionPlan, tile: ir.Table) -> ir.Table:
     live = stamped[T_MS] <= stamped.last_event_ms + milliseconds(plan.gap)
     values = _session_values(plan, stamped)
     nulled = {n: ibis.ifelse(live, v, ibis.null("int64")) for n, v in values.items()}
-    return stamped.select(plan.key, T_MS, **{n: nulled[n] for n, _ in plan.schema})
+    return stamped.select(plan.key, T_MS, **in_schema(plan, nulled))
 
 
 def closed_sessions(plan: SessionPlan, ends: ir.Table) -> ir.Table:

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 _VALID = "valid_events"
 _BUFFER_TIMEOUT_MS = 50
 
-_TABLE_SETTINGS = {
+TABLE_SETTINGS = {
     "pipeline.name": JOB_NAME,
     "table.local-time-zone": "UTC",
     # Few rows of a key share a second: adding them up before they are sent costs more than it saves.
@@ -33,6 +33,7 @@ _TABLE_SETTINGS = {
     "python.fn-execution.bundle.time": "150",
     "python.fn-execution.arrow.batch.size": "5000",
 }
+"""How the job's SQL is planned and run, wherever it runs."""
 
 
 def submit(settings: Settings, declarations: Declarations) -> str:
@@ -50,7 +51,7 @@ def submit(settings: Settings, declarations: Declarations) -> str:
     # A row goes over eight exchanges, and waits at each for a full buffer or for this long.
     environment.set_buffer_timeout(_BUFFER_TIMEOUT_MS)
     tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in _TABLE_SETTINGS.items():
+    for key, value in TABLE_SETTINGS.items():
         tables.get_config().set(key, value)
     inserts = tables.create_statement_set()
     for insert in _inserts(tables, settings, declarations):

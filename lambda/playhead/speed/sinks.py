@@ -11,7 +11,9 @@ from playhead.speed import sql
 from playhead.speed.decode import KEPT_BYTES
 from schemas.tables import lake_columns
 
-_LAKE_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
+LAKE_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
+"""Flink's names of the types of `schemas.tables.lake_columns`."""
+
 _PARQUET = {
     "format": "parquet",
     "parquet.compression": "ZSTD",
@@ -48,7 +50,7 @@ def dead_letters(tables: StreamTableEnvironment, settings: Settings) -> str:
 
 def lake_events(tables: StreamTableEnvironment, settings: Settings, view: str) -> str:
     """`INSERT` of every valid event, late ones too, into the master data by the day and hour of its event time."""
-    types = {name: _LAKE_TYPES[kind] for name, kind in lake_columns().items()}
+    types = {name: LAKE_TYPES[kind] for name, kind in lake_columns().items()}
     _create(
         tables, "lake_events_sink", types | {"dt": "STRING", "hour": "STRING"}, _lake(settings, "events"), "dt", "hour"
     )

@@ -1,0 +1,129 @@
+"""What may be declared, and what is said when it may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ibis import _
+
+from features.entities import ends_play, is_play, is_skip, user
+from playhead.declare import Count, FeatureGroup, LastK, Mean, Ratio, SessionStart, Sum, days, session, sliding
+from playhead.errors import DeclarationError
+from playhead.evaluate import evaluate
+from playhead.plan import compile_group
+from playhead.testing import assert_values
+from tests.parity.streams import as_table, random_events
+from tests.test_evaluate import spine_of
+
+PLAYS = Count("plays", where=is_play, over=sliding("1m", "1h"))
+SKIPS = Count("skips", where=is_skip, over=sliding("1h"))
+
+
+def group(*features: Any, name: str = "probe") -> FeatureGroup:
+    return FeatureGroup(name=name, entity=user, features=features)
+
+
+MEANS = (
+    group(Mean("listened", _.ms_played, where=ends_play, over=sliding("1m", "1h")), PLAYS, name="sliding_means"),
+    group(
+        SessionStart("start", over=session()),
+        Count("plays", where=is_play, over=session()),
+        Count("skips", where=is_skip, over=session()),
+        Mean("listened", _.ms_played, where=ends_play, over=session()),
+        Ratio("skip_rate", "skips", "plays"),
+        Ratio("listened_a_skip", "listened", "skips"),
+        name="session_means",
+    ),
+    group(
+        Count("plays", where=is_play, over=days(1, 7)),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=days(7)),
+        Mean("listened", _.ms_played, where=ends_play, over=days(7)),
+        Ratio("ms_a_play_7d", "listen_ms_7d", "plays_7d"),
+        name="daily_means",
+    ),
+)
+
+
+@pytest.mark.parametrize("declared", MEANS, ids=lambda g: g.name)
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
+def test_means_and_ratios_are_the_oracles(declared: FeatureGroup, engine: str) -> None:
+    from playhead.declare import FeatureService
+
+    service = FeatureService(name=declared.name, groups=(declared,))
+    events = random_events(4, 200)
+    spine = spine_of(events, 4, 150)
+    found = evaluate(service, as_table(events), spine, engine)
+    assert found.column_names == [f"{declared.name}__{name}" for name in declared.feature_names]
+    assert found.equals(evaluate(service, as_table(events), spine, "oracle"))
+
+
+def test_a_mean_leaves_out_what_has_no_value() -> None:
+    assert_values(
+        MEANS[0],
+        """
+        at                      | user_id | event_type | track_id | ms_played
+        2025-03-01 10:00:00     | ada     | STOP       | t1       | 1000
+        2025-03-01 10:00:01     | ada     | STOP       | t1       |
+        2025-03-01 10:00:02     | ada     | STOP       | t1       | 2001
+        2025-03-01 10:00:02.500 | ada     | PLAY       | t1       | 7
+        """,
+        """
+        at                      | user_id | listened_1m | listened_1h | plays_1m
+        2025-03-01 10:00:00     | ada     |             |             | 0
+        2025-03-01 10:00:02     | ada     | 1000        | 1000        | 0
+        2025-03-01 10:00:03     | ada     | 1500.5      | 1500.5      | 1
+        2025-03-01 10:01:01     | ada     | 2001        | 1500.5      | 1
+        2025-03-01 10:01:03     | ada     |             | 1500.5      | 0
+        """,
+    )
+
+
+def test_what_a_mean_is_made_of_is_no_feature() -> None:
+    plan = compile_group(MEANS[0])
+    assert [name for name, _ in plan.schema] == ["listened_1m", "listened_1h", "plays_1m", "plays_1h"]
+    assert plan.empty == {"plays_1m": 0, "plays_1h": 0}
+
+
+@pytest.mark.parametrize(
+    ("features", "problem"),
+    [
+        ((PLAYS, PLAYS), "feature 'plays_1h' is declared twice"),
+        ((Count("a__b", where=is_play, over=sliding("1h")),), "name 'a__b_1h': allowed are words"),
+        ((Count("Plays", where=is_play, over=sliding("1h")),), "name 'Plays_1h': allowed are words"),
+        ((PLAYS, Count("days", where=is_play, over=days(7))), "mixes sliding, session and calendar windows"),
+        ((LastK("last", _.track_id, k=3, where=is_play),), "has no windowed feature"),
+        ((PLAYS, SKIPS, Ratio("rate", "skips_1h", "play_1h")), "ratio of 'play_1h'.*did you mean 'plays_1h'"),
+        ((PLAYS, Ratio("a", "b", "plays_1h"), Ratio("b", "plays_1m", "plays_1h")), "ratio of 'b', which is no number"),
+        ((PLAYS, LastK("last", _.track_id, k=3, where=is_play), Ratio("r", "last", "plays_1h")), "ratio of 'last'"),
+        (
+            (Count("plays", where=is_play, over=days(7)), LastK("last", _.track_id, k=3, where=is_play)),
+            "a LastK, which goes with sliding",
+        ),
+        ((PLAYS, SessionStart("start", over=())), "a SessionStart, which goes with session"),
+    ],
+)
+def test_a_declaration_that_is_wrong_says_where_and_what(features: tuple[Any, ...], problem: str) -> None:
+    with pytest.raises(DeclarationError, match=problem) as raised:
+        group(*features)
+    assert f"{__file__}:" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("feature", "problem"),
+    [
+        (Count("x", where=_.event_typ == "PLAY", over=sliding("1h")), "feature 'x' of group 'probe'.*event_typ"),
+        (Count("x", where=_.event_type, over=sliding("1h")), "its where is string, expected boolean"),
+        (Sum("x", _.track_id, where=is_play, over=sliding("1h")), "its value is string, expected integer"),
+        (Mean("x", _.track_id, where=is_play, over=sliding("1h")), "its value is string, expected integer"),
+    ],
+)
+def test_an_expression_that_does_not_fit_is_found_when_compiled(feature: Any, problem: str) -> None:
+    with pytest.raises(DeclarationError, match=problem):
+        compile_group(group(feature))
+
+
+@pytest.mark.parametrize("label", ["0m", "2d", "1w", "90", "25h", "1.5h"])
+def test_a_window_is_between_a_second_and_a_day(label: str) -> None:
+    with pytest.raises(DeclarationError, match=f"window '{label}'"):
+        sliding(label)
