@@ -14,6 +14,7 @@ from playhead.evaluate import evaluate
 from playhead.plan import compile_group
 from playhead.testing import assert_values
 from tests.parity.streams import as_table, random_events
+from tests.spark import spark  # noqa: F401
 from tests.test_evaluate import spine_of
 
 PLAYS = Count("plays", where=is_play, over=sliding("1m", "1h"))
@@ -47,7 +48,9 @@ MEANS = (
 
 @pytest.mark.parametrize("declared", MEANS, ids=lambda g: g.name)
 @pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
-def test_means_and_ratios_are_the_oracles(declared: FeatureGroup, engine: str) -> None:
+def test_means_and_ratios_are_the_oracles(declared: FeatureGroup, engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "spark":
+        request.getfixturevalue("spark")
     from playhead.declare import FeatureService
 
     service = FeatureService(name=declared.name, groups=(declared,))

@@ -22,6 +22,7 @@ from playhead.evaluate import evaluate
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
 from playhead.testing import assert_values, events_of
 from tests.parity.streams import as_table, moments, random_events
+from tests.spark import spark  # noqa: F401
 
 SERVICE = load_declarations().service("listener_v1")
 
@@ -57,7 +58,7 @@ def test_duckdb_and_the_oracle_give_the_same_training_rows(seed: int) -> None:
 
 
 @pytest.mark.spark
-def test_spark_gives_them_too(spark: Any) -> None:
+def test_spark_gives_them_too(spark: Any) -> None:  # noqa: F811
     events = random_events(9, 150)
     spine = spine_of(events, 9, 150)
     assert evaluate(SERVICE, as_table(events), spine, "spark").equals(evaluate(SERVICE, as_table(events), spine))
@@ -137,11 +138,17 @@ def test_what_differs_is_named_by_engine_line_and_feature() -> None:
         ("at | user_id\n2025-03-01 | ada | x", "line 1: 3 cells, expected 2"),
         ("at | user_id\nnoon | ada", "line 1: at is 'noon'"),
         ("at | ms_played\n2025-03-01 | soon", "line 1: ms_played is 'soon', expected int64"),
+        ("at | event_type\n2025-03-01 | SKIPP", "line 1: event_type is 'SKIPP'; known: PLAY"),
     ],
 )
 def test_a_table_that_cannot_be_read(table: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         events_of(table)
+
+
+def test_expected_values_need_the_key() -> None:
+    with pytest.raises(InputError, match="no column 'user_id' in at, plays_1h"):
+        assert_values(listener, SKIPS, "at | plays_1h\n2025-03-02 | 0")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -180,6 +187,10 @@ def test_the_command_writes_a_row_per_row_of_the_spine(files: tuple[Path, Path],
     assert table.column_names[:3] == ["user_id", EVENT_TIMESTAMP, "label"]
     assert table["listener__plays_1h"].to_pylist() == [2, 0]
     assert table["listener__plays_1m"].to_pylist() == [1, 0]
+    again = [*argv[:6], str(output), *argv[7:], "--output", str(tmp_path / "again.parquet"), "--home", str(tmp_path)]
+    refused = CliRunner().invoke(app, again)
+    assert "it already has listener__completes_1h" in str(refused.exception)
+    assert not (tmp_path / "again.parquet").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from playhead.checks import results
+from playhead.checks import quality, results
 from playhead.cli import app
 from playhead.config import Settings
 from playhead.declarations import load_declarations
@@ -114,10 +114,18 @@ def used(settings: Settings) -> Settings:
 
 def day_of(day: str, *, failed: bool = False, batch: tuple[str, ...] = ()) -> dict[str, Any]:
     """A day of the result `quality`."""
-    finding = {"columns": ["ms_played"], "condition": None, "observed": [-1], "unexpected": 7, "error": None}
-    expectation = {"expectation": "expect_column_values_to_be_between", "success": not failed, **finding}
-    suite = {"success": not failed, "batch": list(batch or (day,)), "expectations": [expectation]}
-    return {"at": NOW.isoformat(), "success": not failed, "suites": {"events": suite}}
+    finding = quality.Finding(
+        expectation="expect_column_values_to_be_between",
+        column="ms_played",
+        condition=None,
+        success=not failed,
+        observed=[-1],
+        unexpected=7,
+        error=None,
+    )
+    days = tuple(map(date.fromisoformat, batch or (day,)))
+    suite = quality.Verdict(suite="events", days=days, findings=(finding,))
+    return {"at": NOW.isoformat(), "success": not failed, "suites": {"events": suite.to_json()}}
 
 
 def test_a_home_where_nothing_has_run_says_so(settings: Settings) -> None:

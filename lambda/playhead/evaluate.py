@@ -194,13 +194,16 @@ def _on_spark(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Ta
     from playhead.batch.sql import run
     from playhead.config import load_settings
 
-    with spark_session(load_settings()) as spark:
+    # A home for Spark's log and files: what is tried here leaves nothing in the user's.
+    with tempfile.TemporaryDirectory(prefix="playhead-spark-", ignore_cleanup_errors=True) as home:
+        settings = load_settings().model_copy(update={"home": Path(home)})
+        with spark_session(settings) as spark:
 
-        def on_spark(table: ir.Table, **inputs: pa.Table) -> pa.Table:
-            frames = {name: spark.createDataFrame(rows) for name, rows in inputs.items()}
-            return run(spark, table, **frames).toArrow().cast(table.schema().to_pyarrow())
+            def on_spark(table: ir.Table, **inputs: pa.Table) -> pa.Table:
+                frames = {name: spark.createDataFrame(rows) for name, rows in inputs.items()}
+                return run(spark, table, **frames).toArrow().cast(table.schema().to_pyarrow())
 
-        return changelogs(plans, events, last, on_spark)
+            return changelogs(plans, events, last, on_spark)
 
 
 def _on_flink(plans: Sequence[Plan], events: pa.Table, _last: date) -> list[pa.Table]:

@@ -34,10 +34,13 @@ from playhead.errors import InputError
 from playhead.evaluate import evaluate, master_data
 from playhead.plan import compile_group
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
+from schemas.playback_pb2 import EventType
 from schemas.tables import event_columns
 
 AT = "at"
 """The column of moments in both tables: ISO 8601, UTC where it has no offset."""
+
+_EVENT_TYPES = [name for name, number in EventType.items() if number]
 
 
 def events_of(table: str) -> pa.Table:
@@ -69,6 +72,8 @@ def events_of(table: str) -> pa.Table:
                 row["event_time_ms"] = round(_moment(line, cell).timestamp() * 1_000)
             else:
                 row[name] = _value(line, name, cell, dt.dtype(types[name]))
+        if row.get("event_type") not in _EVENT_TYPES:
+            raise InputError(f"line {line}: event_type is {row.get('event_type')!r}; known: {', '.join(_EVENT_TYPES)}")
         rows.append(row)
     return master_data(rows)
 
@@ -91,9 +96,9 @@ def assert_values(
     """
     happened = events_of(events) if isinstance(events, str) else events
     kinds = dict(compile_group(group).schema)
-    lines = list(_cells(expected, [AT, group.entity.key, *kinds]))
+    lines = list(_cells(expected, [AT, group.entity.key, *kinds], needed=group.entity.key))
     moments = pa.array([_moment(i, cells[AT]) for i, cells in enumerate(lines, start=1)], MOMENT)
-    keys = pa.array([cells.get(group.entity.key) for cells in lines], pa.string())
+    keys = pa.array([cells[group.entity.key] for cells in lines], pa.string())
     spine = pa.table({group.entity.key: keys, EVENT_TIMESTAMP: moments})
     service = FeatureService(name=group.name, groups=(group,))
     wrong = []
@@ -108,7 +113,7 @@ def assert_values(
         raise AssertionError("\n".join(wrong))
 
 
-def _cells(table: str, known: list[str]) -> Iterable[Mapping[str, str | None]]:
+def _cells(table: str, known: list[str], needed: str = AT) -> Iterable[Mapping[str, str | None]]:
     lines = [line.strip() for line in table.strip().splitlines() if line.strip()]
     if len(lines) < 2:
         raise InputError("a text table is a header and at least one line", hint="columns are separated by |")
@@ -119,8 +124,9 @@ def _cells(table: str, known: list[str]) -> Iterable[Mapping[str, str | None]]:
             raise InputError(
                 f"no column {name!r}; known: {', '.join(known)}", hint=f"did you mean {close[0]!r}?" if close else None
             )
-    if AT not in names:
-        raise InputError(f"no column {AT!r} in {', '.join(names)}")
+    for name in (AT, needed):
+        if name not in names:
+            raise InputError(f"no column {name!r} in {', '.join(names)}")
     for number, line in enumerate(lines[1:], start=1):
         cells = [cell.strip() or None for cell in line.split("|")]
         if len(cells) != len(names):

@@ -121,6 +121,7 @@ def test_the_home_serves_afterwards_and_nothing_runs(eventsim: Demo, tmp_path: P
     page = tmp_path / "report.html"
     assert playhead(eventsim.home, "report", "--output", page).returncode == 0
     assert "13,640" in page.read_text()
+    assert "Nothing found wrong" in page.read_text()
 
 
 def test_made_up_events_come_out_as_their_truth_says(made_up: Demo) -> None:

@@ -143,7 +143,8 @@ def _check_service(settings: Settings, declarations: Declarations, name: str, sa
 def _served(settings: Settings, service: FeatureService, sample: int | None) -> pa.Table:
     """The log's rows, or a sample of them, in no particular order."""
     path = settings.lake / "served" / service.name
-    if not DeltaTable.is_deltatable(str(path)):
+    # is_deltatable makes the folder that it asks about.
+    if not path.is_dir() or not DeltaTable.is_deltatable(str(path)):
         raise _nothing_logged(path)
     log_rows = DeltaTable(str(path)).to_pyarrow_dataset()
     stamps = [_stamp_of(group.name) for group in service.groups]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from playhead.checks.accounts import Accounts
     from playhead.checks.skew import Skew
 
@@ -72,23 +71,23 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
 
 
 def _show_accounts(found: Accounts) -> None:
-    table = _table("", "in the topic", "came out")
-    table.add_row("events", f"{found.events:,}", f"{found.lake_rows:,}")
-    table.add_row("duplicates", f"{found.duplicates:,}", "")
+    rows = table("", "in the topic", "came out")
+    rows.add_row("events", f"{found.events:,}", f"{found.lake_rows:,}")
+    rows.add_row("duplicates", f"{found.duplicates:,}", "")
     for reason in sorted({*found.dead_letters, *found.dlq}):
-        table.add_row(reason, f"{found.dead_letters.get(reason, 0):,}", f"{found.dlq.get(reason, 0):,}")
-    table.add_row("records", f"{found.records:,}", "")
-    _print(table)
+        rows.add_row(reason, f"{found.dead_letters.get(reason, 0):,}", f"{found.dlq.get(reason, 0):,}")
+    rows.add_row("records", f"{found.records:,}", "")
+    show(rows)
     typer.echo("everything has its place" if found.adds_up else "the counts differ")
 
 
 def _show_skew(skew: Skew) -> None:
-    table = _table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline")
+    rows = table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline")
     for each in skew.features:
         counts = (each.rows, each.matches, each.mismatches, each.null_served, each.null_offline)
         style = "red" if each.mismatches else None
-        table.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), style=style)
-    _print(table)
+        rows.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), style=style)
+    show(rows)
     for differing in skew.differences:
         who = ", ".join(f"{key} {value}" for key, value in differing.entities.items() if value is not None)
         typer.echo(
@@ -96,15 +95,3 @@ def _show_skew(skew: Skew) -> None:
             f"{differing.served_event_timestamp_ms} ms, offline {differing.offline!r} (request {differing.request_id})"
         )
     typer.echo(f"{skew.values:,} values of {sum(skew.rows.values()):,} vectors: {skew.mismatches:,} differ")
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    return Table(*columns, box=None)
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console().print(table)

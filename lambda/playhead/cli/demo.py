@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import show, table
 
 
 def register(app: typer.Typer) -> None:
@@ -53,18 +54,15 @@ def _is_sound(found: dict[str, Any]) -> bool:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", "", box=None, show_header=False)
+    rows = table()
     for name, value in found.items():
-        if name in ("stages", "truth") or name.endswith("_ms"):
+        if name in ("stages", "truth") or name.endswith("_ms") or (name == "rows_read" and not value):
             continue
         for label, number in _lines(name, value):
-            table.add_row(
+            rows.add_row(
                 label, f"{number:,}" if isinstance(number, int) and not isinstance(number, bool) else str(number)
             )
-    Console().print(table)
+    show(rows)
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, Any]]:

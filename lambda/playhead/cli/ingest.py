@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
     from playhead.config import Settings
@@ -192,11 +193,7 @@ def _report(summary: ReplaySummary, more: Mapping[str, Any], as_json: bool) -> N
 
 
 def _show(summary: ReplaySummary, more: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", "", box=None, show_header=False)
-    rows: list[tuple[str, Any]] = [
+    lines: list[tuple[str, Any]] = [
         *([("rows read", summary.rows)] if summary.rows else []),
         *((f"  skipped: {reason}", number) for reason, number in sorted(summary.skipped.items())),
         ("events" if summary.rows else "records", summary.events),
@@ -210,11 +207,12 @@ def _show(summary: ReplaySummary, more: Mapping[str, Any]) -> None:
     truth = more.get("truth")
     if truth:
         names = ("events", "duplicates", "late", "out_of_order")
-        rows += [(f"made up: {name.replace('_', ' ')}", truth[name]) for name in names]
-        rows += [(f"made up: {reason}", number) for reason, number in truth["dead_letters"].items()]
-    for name, value in rows:
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else value)
-    Console().print(table)
+        lines += [(f"made up: {name.replace('_', ' ')}", truth[name]) for name in names]
+        lines += [(f"made up: {reason}", number) for reason, number in truth["dead_letters"].items()]
+    rows = table()
+    for name, value in lines:
+        rows.add_row(name, f"{value:,}" if isinstance(value, int) else value)
+    show(rows)
     for problem in summary.problems:
         typer.echo(problem, err=True)
     if summary.interrupted:

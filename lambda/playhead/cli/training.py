@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from playhead.declarations import Declarations
     from playhead.declare import FeatureGroup, FeatureService
 
@@ -51,11 +50,11 @@ def list_features(home: Home = None, config: Config = None, as_json: Json = Fals
     if as_json:
         typer.echo(json.dumps({"groups": groups, "services": services, "lake": str(lake)}, indent=2))
         return
-    table = _table("group", "key", "features and their windows", "fingerprint")
+    rows = table("group", "key", "features and their windows", "fingerprint")
     for group in groups:
         lines = [f"{name} {' '.join(windows)}".rstrip() for name, windows in group["features"].items()]
-        table.add_row(group["group"], group["key"], "\n".join(lines), group["fingerprint"])
-    _print(table)
+        rows.add_row(group["group"], group["key"], "\n".join(lines), group["fingerprint"])
+    show(rows)
     for service in services:
         typer.echo(f"{service['service']}: {', '.join(service['groups'])}")
     typer.echo(f"lake: {lake}")
@@ -125,7 +124,8 @@ def evaluate_features(
     started, declarations = time.monotonic(), load_declarations()
     wanted = _wanted(declarations, service, group)
     check_output(spine, output)
-    rows = read_spine(spine, keys_of(wanted), {g.entity.key for g in declarations.groups})
+    every_key = {g.entity.key for g in declarations.groups}
+    rows = read_spine(spine, keys_of(wanted), every_key, columns_of(wanted))
     read = read_events(events, format_name, settings_of(home, config), user=user)
     features = evaluate(wanted, read.events, rows.select([*keys_of(wanted), "event_timestamp"]), engine)
     write_rows(rows, features, output)
@@ -173,15 +173,3 @@ def _described(group: FeatureGroup) -> dict[str, Any]:
         "columns": group.feature_names,
         "declared_at": group.declared_at,
     }
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    return Table(*columns, box=None)
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console().print(table)

@@ -42,6 +42,8 @@ def write_page(facts: Facts, output: Path) -> Path:
         InputError: the folder is not there, or the file cannot be written.
     """
     target = output.resolve()
+    if not target.parent.is_dir():
+        raise InputError(f"{output}: there is no folder {target.parent}", hint="--home says where the home is")
     if target.exists() and not target.is_file():
         raise InputError(f"{output}: is not a file")
     draft = target.with_name(f".{target.name}.draft")

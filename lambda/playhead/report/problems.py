@@ -204,7 +204,7 @@ def _serving(facts: Facts) -> Iterator[Problem]:
 def _quality(facts: Facts) -> Iterator[Problem]:
     for verdict in facts.stages.quality:
         if verdict.failures:
-            names = [f"{f.expectation} ({', '.join(f.columns) or 'table'})" for f in verdict.failures]
+            names = [f"{f.expectation} ({f.column or 'table'})" for f in verdict.failures]
             title = f"Quality of {verdict.suite} fails, {_span(verdict)}"
             detail = f"{len(names)} of {verdict.expectations} expectations: {_first(names)}. The day is not published."
             yield Problem(title=title, detail=detail, section="quality", stage=Stage.VIEWS)

@@ -161,7 +161,7 @@ class Finding:
     """An expectation and what was seen."""
 
     expectation: str
-    columns: tuple[str, ...]
+    column: str | None
     condition: str | None
     success: bool
     observed: Any

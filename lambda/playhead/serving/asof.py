@@ -234,7 +234,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> ir.Table | N
 
 def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
     if view.format == "delta":
-        if not DeltaTable.is_deltatable(str(view.path)):
+        # is_deltatable makes the folder that it asks about.
+        if not view.path.is_dir() or not DeltaTable.is_deltatable(str(view.path)):
             return None
         connection.register("delta", DeltaTable(str(view.path)).to_pyarrow_dataset())
         return connection.table("delta")

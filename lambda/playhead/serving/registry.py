@@ -35,13 +35,18 @@ class Applied:
 def open_feature_store(settings: Settings) -> feast.FeatureStore:
     """The feature store of a home: its registry, its lake and its Redis.
 
-    It is the store that `feature_repo/feature_store.yaml` describes, without a look at the environment. The registry
-    is made when it is absent, and is empty until `apply`.
+    It is the store that `feature_repo/feature_store.yaml` describes, without a look at the environment.
 
     Raises:
-        InputError: a registry that is none.
+        InputError: there is no registry, or a file that is none.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    if not settings.registry.is_file():
+        raise InputError(f"{settings.registry}: there is no registry", hint=_APPLY)
+    return _store(settings)
+
+
+def _store(settings: Settings) -> feast.FeatureStore:
+    """The same; the registry is made when it is absent."""
     url = URL.create("sqlite", database=str(settings.registry.absolute()))
     store = feast.FeatureStore(
         config=feast.RepoConfig(
@@ -71,7 +76,8 @@ def apply(settings: Settings, declarations: Declarations) -> Applied:
         UnsupportedError: a declaration that Feast cannot hold.
         StackError: a view is to be removed, and Redis, which holds its rows, does not answer.
     """
-    store = open_feature_store(settings)
+    settings.registry.parent.mkdir(parents=True, exist_ok=True)
+    store = _store(settings)
     objects = feast_objects(declarations, settings)
     sources = [each.batch_source for each in objects if isinstance(each, feast.FeatureView)]
     declared = {(type(each), each.name) for each in [*objects, *sources]}

@@ -23,21 +23,24 @@ MOMENT = pa.timestamp("us", tz="UTC")
 _ALLOWED = "ISO 8601 text (without offset: UTC), epoch milliseconds, or a timestamp column; not before 2000"
 
 
-def read_spine(path: Path, keys: Collection[str], texts: Collection[str] = ()) -> pa.Table:
+def read_spine(
+    path: Path, keys: Collection[str], texts: Collection[str] = (), features: Collection[str] = ()
+) -> pa.Table:
     """Read a spine.
 
     Args:
         path: a `.csv` file with a header, or a `.parquet` file.
         keys: join keys that the spine must have, besides `event_timestamp`.
         texts: further columns that a CSV file holds as text even where they look like numbers.
+        features: columns that will be put beside the spine's, so it must not have them.
 
     Returns:
         The file's columns and rows in their order. `event_timestamp` is timestamp[us, UTC] without nulls; keys are
         strings.
 
     Raises:
-        InputError: a file that is absent, unreadable or of another format, a column that is missing or there twice,
-            or a value of `event_timestamp` that is no moment.
+        InputError: a file that is absent, unreadable or of another format, a column that is missing,
+            there twice or a feature's, or a value of `event_timestamp` that is no moment.
     """
     table = _read(path, {*keys, *texts, EVENT_TIMESTAMP})
     needed = [*keys, EVENT_TIMESTAMP]
@@ -50,6 +53,9 @@ def read_spine(path: Path, keys: Collection[str], texts: Collection[str] = ()) -
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: column {', '.join(twice)} is there twice")
+    taken = sorted(set(table.column_names) & set(features))
+    if taken:
+        raise InputError(f"{path}: it already has {', '.join(taken)}", hint="rename or drop these columns")
     for key in keys:
         table = _with(table, key, _text(path, key, table[key]))
     return _with(table, EVENT_TIMESTAMP, _moments(path, table[EVENT_TIMESTAMP]))
@@ -114,7 +120,8 @@ def _read(path: Path, texts: set[str]) -> pa.Table:
             # Not read_table: it would look for partitions in the path and add columns from it.
             with pq.ParquetFile(path) as file:
                 return file.read()
-        options = pa.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
+        # An empty key is no entity, not one without a name.
+        options = pa.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=True)
         return pa.csv.read_csv(path, convert_options=options)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as {kind[1:]}: {error}") from error

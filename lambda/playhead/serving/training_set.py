@@ -60,10 +60,7 @@ def build_training_set(
     declared = declarations.service(service)
     check_output(spine, output)
     every_key = {group.entity.key for group in declarations.groups}
-    rows = read_spine(spine, keys_of(declared), every_key)
-    taken = sorted(set(rows.column_names) & set(columns_of(declared)))
-    if taken:
-        raise InputError(f"{spine}: it already has {', '.join(taken)}", hint="rename or drop these columns")
+    rows = read_spine(spine, keys_of(declared), every_key, columns_of(declared))
     features = features_at(settings, declarations, service, rows)
     write_rows(rows, features, output)
     made = TrainingSet(
