@@ -14,6 +14,9 @@ from playhead import stack
 from playhead.config import LOCALHOST, Settings, load_settings
 from playhead.stack.kafka import create_topics
 
+_FLINK = {"task_manager_memory_mb": 4096, "checkpoint_interval": timedelta(seconds=30)}
+"""As a production job: room for the state of a day, and no checkpoint every few seconds for a reader who waits."""
+
 Say = Callable[[str], None]
 """Tells the reader what happens."""
 
@@ -48,6 +51,7 @@ def open_ground(say: Say) -> Iterator[Ground]:
     """Start a stack; stop it and delete its home at the end, also after an error or Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="playhead-bench-", ignore_cleanup_errors=True) as folder:
         settings = _on_free_ports(load_settings(Path(folder)))
+        settings = settings.model_copy(update={"flink": settings.flink.model_copy(update=_FLINK)})
         say(f"starting the stack in {folder}")
         try:
             parts = stack.start(settings)
@@ -58,17 +62,11 @@ def open_ground(say: Say) -> Iterator[Ground]:
             stack.stop(settings)
 
 
-_FLINK = {"task_manager_memory_mb": 4096, "checkpoint_interval": timedelta(seconds=30)}
-"""As a production job: room for the state of a day, and no checkpoint every few seconds for a reader who waits."""
-
-
 def _on_free_ports(settings: Settings) -> Settings:
     ports = iter(_free_ports(7))
     return settings.model_copy(
         update={
-            section: getattr(settings, section).model_copy(
-                update={name: next(ports) for name in names} | (_FLINK if section == "flink" else {})
-            )
+            section: getattr(settings, section).model_copy(update={name: next(ports) for name in names})
             for section, names in {
                 "kafka": ("port", "controller_port"),
                 "redis": ("port",),

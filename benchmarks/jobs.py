@@ -16,11 +16,11 @@ import httpx
 
 from playhead.config import Settings
 from playhead.errors import StackError
+from playhead.speed.cluster import reason_of
 from playhead.stack.flink import flink_command, rest_url
 
 _POLL_SECONDS = 0.25
 _WATERMARK = "currentInputWatermark"
-_REASON = re.compile(r"(Caused by: )?[\w.]+(Error|Exception)\b")
 
 
 class Job:
@@ -107,8 +107,7 @@ def running(settings: Settings, file: Path) -> Iterator[Job]:
     )
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if done.returncode or found is None:
-        reasons = dict.fromkeys(line for line in (done.stdout + done.stderr).splitlines() if _REASON.match(line))
-        raise StackError("\n".join([f"Flink did not take {file}:", *reasons]))
+        raise StackError(f"Flink did not take {file}:\n{reason_of(done.stdout + done.stderr)}")
     with httpx.Client(base_url=rest_url(settings.flink), trust_env=False, timeout=30) as client:
         job = Job(client, found[1])
         try:

@@ -14,14 +14,13 @@ Filters and values are ibis deferred expressions over the columns of `schemas.ta
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from playhead.errors import DeclarationError
+from playhead.errors import DeclarationError, did_you_mean
 
 Expression: TypeAlias = Any
 """An ibis deferred expression, such as `_.event_type == "PLAY"`."""
@@ -202,16 +201,13 @@ class FeatureGroup:
             if isinstance(feature, Ratio):
                 for part in (feature.numerator, feature.denominator):
                     if part not in numbers:
-                        close = difflib.get_close_matches(part, numbers, 1)
-                        did_you_mean = f"; did you mean {close[0]!r}?" if close else ""
-                        raise self._error(
-                            f"{feature.name!r} is a ratio of {part!r}, which is no number before it{did_you_mean}"
-                        )
+                        problem = f"{feature.name!r} is a ratio of {part!r}, which is no number before it"
+                        raise self._error(problem, hint=did_you_mean(part, numbers))
             if isinstance(feature, Ratio | Mean):
                 numbers += names_of(feature)
 
-    def _error(self, problem: str) -> DeclarationError:
-        return DeclarationError(f"group {self.name!r} at {self.declared_at}: {problem}")
+    def _error(self, problem: str, hint: str | None = None) -> DeclarationError:
+        return DeclarationError(f"group {self.name!r} at {self.declared_at}: {problem}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)

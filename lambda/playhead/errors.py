@@ -71,8 +71,10 @@ class UnknownName(PlayheadError):
 
     def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(got, names, n=1)
-        super().__init__(
-            f"unknown {kind} {got!r}; known: {', '.join(names) or 'none'}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
-        )
+        super().__init__(f"unknown {kind} {got!r}; known: {', '.join(names) or 'none'}", hint=did_you_mean(got, names))
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names as a question; None when none is near."""
+    near = difflib.get_close_matches(got, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else None

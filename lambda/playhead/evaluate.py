@@ -123,7 +123,7 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
         raise UnknownName("engine", engine, [*ENGINES, "oracle"])
     plans = [compile_group(group) for group in service.groups]
     with tempfile.TemporaryDirectory(prefix="playhead-eval-") as folder:
-        views = [_write(plan, Path(folder)) for plan in plans]
+        views = [_view(plan, Path(folder)) for plan in plans]
         for view, rows in zip(views, ENGINES[engine](plans, events, _last_day(spine)), strict=True):
             stamps = rows[T_MS].cast(_STAMP)
             pq.write_table(rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, stamps), view.path)
@@ -171,7 +171,7 @@ def _last_day(spine: pa.Table) -> date:
     return (last or datetime.now(UTC)).date()
 
 
-def _write(plan: Plan, folder: Path) -> ViewRows:
+def _view(plan: Plan, folder: Path) -> ViewRows:
     return ViewRows(
         name=plan.name,
         path=folder / f"{plan.name}.parquet",

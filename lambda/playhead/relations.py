@@ -5,7 +5,8 @@ event at time e is therefore in every row from `floor(e) + 1 s` on, and out of i
 A *tick* is one of these two moments: `tick_ms = e` (+value) or `e + W` (-value). All ticks of one second fall into one
 *tile*, stamped with the second's end; a running sum over the tiles of a key is the changelog.
 
-Engines differ in one step only: batch engines group by the truncated second (`tiles`), Flink uses a tumbling window.
+Engines differ in the tiles, for which batch engines group by the truncated second and Flink uses a tumbling window; and
+in what orders rows behind a sort, which in Flink is their arrival.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ def test_a_skip_within_five_seconds_is_early() -> None:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +29,7 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 
 from playhead.declare import FeatureGroup, FeatureService
-from playhead.errors import InputError
+from playhead.errors import InputError, UnknownName
 from playhead.evaluate import evaluate, master_data
 from playhead.plan import compile_group
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
@@ -54,7 +53,8 @@ def events_of(table: str) -> pa.Table:
         The master data's columns, in the order of the lines, which is Kafka's.
 
     Raises:
-        InputError: a column that events do not have, a cell that does not fit, or no `at`.
+        UnknownName: a column that events do not have.
+        InputError: a cell that does not fit, or no `at`.
 
     >>> rows = events_of('''
     ...     at                      | user_id | event_type
@@ -92,7 +92,7 @@ def assert_values(
 
     Raises:
         AssertionError: each value that differs, by engine, line and feature.
-        InputError: a table that cannot be read.
+        InputError, UnknownName: a table that cannot be read.
     """
     happened = events_of(events) if isinstance(events, str) else events
     kinds = dict(compile_group(group).schema)
@@ -120,10 +120,7 @@ def _cells(table: str, known: list[str], needed: str = AT) -> Iterable[Mapping[s
     names = [name.strip() for name in lines[0].split("|")]
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            raise InputError(
-                f"no column {name!r}; known: {', '.join(known)}", hint=f"did you mean {close[0]!r}?" if close else None
-            )
+            raise UnknownName("column", name, known)
     for name in (AT, needed):
         if name not in names:
             raise InputError(f"no column {name!r} in {', '.join(names)}")

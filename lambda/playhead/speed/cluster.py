@@ -88,7 +88,7 @@ def start(settings: Settings, *, fresh: bool = False) -> str:
     )
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if done.returncode or found is None:
-        raise StackError(f"Flink did not take the job:\n{_reason(done.stdout + done.stderr)}", hint=_hint(state))
+        raise StackError(f"Flink did not take the job:\n{reason_of(done.stdout + done.stderr)}", hint=_hint(state))
     _remember(settings, job_id=found[1], started_from=state)
     log.info("speed job submitted", job_id=found[1], from_state=state)
     return found[1]
@@ -280,7 +280,7 @@ def _last_state(settings: Settings) -> str | None:
     return found[-1].parent.as_uri() if found else started_from
 
 
-def _reason(output: str) -> str:
+def reason_of(output: str) -> str:
     """The lines of Flink's output that say why, without the stack."""
     lines = [line for line in output.splitlines() if re.search(r"(Error|Exception|Caused by)\b.*:", line)]
     return "\n".join(dict.fromkeys(lines[:6])) or output[-2000:]

@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import EnvironmentSettings, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from playhead.errors import UnsupportedError
 from playhead.plan import Plan, SessionPlan, SlidingPlan
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
-from playhead.speed.job import TABLE_SETTINGS
+from playhead.speed.job import table_environment
 from playhead.speed.sinks import LAKE_TYPES
 from schemas.tables import lake_columns
 
@@ -45,23 +45,15 @@ def changelogs(plans: Sequence[Plan], events: pa.Table) -> list[pa.Table]:
         made.append(plan)
     with tempfile.TemporaryDirectory(prefix="playhead-flink-") as temporary:
         folder = Path(temporary)
-        tables = _environment()
+        environment = StreamExecutionEnvironment.get_execution_environment()
+        environment.set_parallelism(1)
+        tables = table_environment(environment)
         _add_events(tables, events, folder / "events.jsonl")
         inserts = tables.create_statement_set()
         for plan in made:
             inserts.add_insert_sql(_insert(tables, plan, folder / plan.name))
         inserts.execute().wait()
         return [_rows(plan, folder / plan.name) for plan in made]
-
-
-def _environment() -> StreamTableEnvironment:
-    environment = StreamExecutionEnvironment.get_execution_environment()
-    environment.set_parallelism(1)
-    environment.get_config().enable_object_reuse()
-    tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in TABLE_SETTINGS.items():
-        tables.get_config().set(key, value)
-    return tables
 
 
 def _add_events(tables: StreamTableEnvironment, events: pa.Table, file: Path) -> None:

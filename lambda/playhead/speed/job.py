@@ -47,12 +47,7 @@ def submit(settings: Settings, declarations: Declarations) -> str:
     """
     environment = StreamExecutionEnvironment.get_execution_environment()
     _check_parallelism(environment.get_parallelism(), settings.kafka.partitions)
-    environment.get_config().enable_object_reuse()
-    # A row goes over eight exchanges, and waits at each for a full buffer or for this long.
-    environment.set_buffer_timeout(_BUFFER_TIMEOUT_MS)
-    tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
-    for key, value in TABLE_SETTINGS.items():
-        tables.get_config().set(key, value)
+    tables = table_environment(environment)
     inserts = tables.create_statement_set()
     for insert in _inserts(tables, settings, declarations):
         inserts.add_insert_sql(insert)
@@ -61,6 +56,17 @@ def submit(settings: Settings, declarations: Declarations) -> str:
     job_id = str(client.get_job_id())
     log.info("job submitted", job_id=job_id, groups=[p.name for p in declarations.speed_plans])
     return job_id
+
+
+def table_environment(environment: StreamExecutionEnvironment) -> StreamTableEnvironment:
+    """Where the job's SQL is planned and run, by its settings."""
+    environment.get_config().enable_object_reuse()
+    # A row goes over eight exchanges, and waits at each for a full buffer or for this long.
+    environment.set_buffer_timeout(_BUFFER_TIMEOUT_MS)
+    tables = StreamTableEnvironment.create(environment, EnvironmentSettings.in_streaming_mode())
+    for key, value in TABLE_SETTINGS.items():
+        tables.get_config().set(key, value)
+    return tables
 
 
 def _check_parallelism(parallelism: int, partitions: int) -> None:

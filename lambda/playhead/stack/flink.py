@@ -23,7 +23,7 @@ _NAMES = {"FLINK_IDENT_STRING": "playhead", "HOSTNAME": "local"}
 _LOG4J = Path(__file__).with_name("flink-log4j2.properties")
 _TASK_MANAGER_JAVA = " ".join(
     # Rows die young and state is large tables: a throughput collector, half the heap for the young, and large pages
-    # where the system has them, take a third of the default collector's CPU time.
+    # where the system has them, take less than half of the default collector's CPU time.
     (
         "-XX:+UseParallelGC",
         "-XX:NewRatio=1",
