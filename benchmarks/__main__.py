@@ -13,10 +13,10 @@ import structlog
 import typer
 
 from benchmarks import stream
-from benchmarks.ground import Ground, open_ground
+from benchmarks.ground import Say
 from playhead.errors import PlayheadError, UnknownName
 
-SUITES: Mapping[str, Callable[[Ground, stream.StreamOptions], dict[str, Any]]] = MappingProxyType(
+SUITES: Mapping[str, Callable[[Say, stream.StreamOptions], dict[str, Any]]] = MappingProxyType(
     {"stream": stream.run}
 )
 _DEFAULT = stream.StreamOptions()
@@ -30,12 +30,15 @@ def bench(
     ] = _DEFAULT.keyed_python_events,
     live_seconds: Annotated[int, typer.Option(min=5, help="How long latency is measured.")] = _DEFAULT.live_seconds,
 ) -> None:
-    """Run one suite or all, on a stack of their own; ends with one line of JSON. Timings never decide the exit code."""
+    """Run one suite or all, on stacks of their own; ends with one line of JSON. Timings never decide the exit code."""
     if suite is not None and suite not in SUITES:
         raise UnknownName("suite", suite, SUITES)
     options = stream.StreamOptions(events=events, keyed_python_events=keyed_python_events, live_seconds=live_seconds)
-    with open_ground(lambda text: typer.echo(text, err=True)) as ground:
-        figures = {name: run(ground, options) for name, run in SUITES.items() if suite in (None, name)}
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    figures = {name: run(say, options) for name, run in SUITES.items() if suite in (None, name)}
     typer.echo(json.dumps(figures))
 
 
