@@ -16,9 +16,7 @@ from benchmarks import stream
 from benchmarks.ground import Say
 from playhead.errors import PlayheadError, UnknownName
 
-SUITES: Mapping[str, Callable[[Say, stream.StreamOptions], dict[str, Any]]] = MappingProxyType(
-    {"stream": stream.run}
-)
+SUITES: Mapping[str, Callable[[Say, stream.StreamOptions], dict[str, Any]]] = MappingProxyType({"stream": stream.run})
 _DEFAULT = stream.StreamOptions()
 
 
