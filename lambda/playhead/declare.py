@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeAlias
 
 from playhead.errors import DeclarationError, did_you_mean
 
@@ -39,6 +41,13 @@ class Sliding:
 
 
 @dataclass(frozen=True)
+class Lifetime:
+    """All events before a moment."""
+
+    label: str = "lifetime"
+
+
+@dataclass(frozen=True)
 class Session:
     """The listener's current session; null once `gap` has passed without an event. A gap of exactly `gap` continues."""
 
@@ -53,7 +62,7 @@ class Days:
     label: str
 
 
-Window: TypeAlias = Sliding | Session | Days
+Window: TypeAlias = Sliding | Lifetime | Session | Days
 
 
 def sliding(*labels: str) -> tuple[Sliding, ...]:
@@ -66,6 +75,11 @@ def sliding(*labels: str) -> tuple[Sliding, ...]:
     [60.0, 3600.0]
     """
     return tuple(Sliding(_length(label), label) for label in labels)
+
+
+def lifetime() -> tuple[Lifetime, ...]:
+    """All events so far; it goes with sliding windows: `over=(*sliding("1d"), *lifetime())`."""
+    return (Lifetime(),)
 
 
 def session(*, gap: timedelta = timedelta(minutes=30)) -> tuple[Session, ...]:
@@ -100,9 +114,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """The sum of an integer `value` over the events that match `where`. A null adds nothing; 0 when none matches."""
-
+class _OfValue:
     name: str
     value: Expression
     where: Expression = field(kw_only=True)
@@ -110,16 +122,44 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Mean:
+class Sum(_OfValue):
+    """The sum of an integer `value` over the events that match `where`. A null adds nothing; 0 when none matches."""
+
+
+@dataclass(frozen=True)
+class Mean(_OfValue):
     """The mean of an integer `value` over the events that match `where` and have one; null when there is none.
 
     It is their sum over their number, divided at the end, so it is the same however they arrived.
     """
 
-    name: str
-    value: Expression
-    where: Expression = field(kw_only=True)
-    over: tuple[Window, ...] = field(kw_only=True)
+
+@dataclass(frozen=True)
+class Min(_OfValue):
+    """The least integer `value` of the events that match `where`; null when none has one."""
+
+
+@dataclass(frozen=True)
+class Max(_OfValue):
+    """The greatest integer `value` of the events that match `where`; null when none has one."""
+
+
+@dataclass(frozen=True)
+class First(_OfValue):
+    """The `value`, a text or an integer, of the first event that matches `where` and has one; null when none does.
+
+    Events of one moment are in the order of Kafka's partitions and offsets.
+    """
+
+
+@dataclass(frozen=True)
+class Last(_OfValue):
+    """The same of the last event."""
+
+
+@dataclass(frozen=True)
+class CountDistinct(_OfValue):
+    """How many different values, texts or integers, the events that match `where` have; exact. 0 when there is none."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +189,37 @@ class Ratio:
     denominator: str
 
 
-Feature: TypeAlias = Count | Sum | Mean | SessionStart | LastK | Ratio
+@dataclass(frozen=True)
+class Derived:
+    """An ibis expression over numbers of the group that are declared before it: `_.skips_1h / (_.plays_1h + 1)`.
+
+    A quotient is float64 and null when its denominator is 0; what is computed with a null is null.
+    """
+
+    name: str
+    value: Expression
+
+
+Aggregate: TypeAlias = Count | Sum | Mean | Min | Max | First | Last | CountDistinct
+Feature: TypeAlias = Aggregate | SessionStart | LastK | Ratio | Derived
+
+SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
+    {
+        Count: (Sliding, Lifetime, Session, Days),
+        Sum: (Sliding, Lifetime, Session, Days),
+        Mean: (Sliding, Lifetime, Session, Days),
+        Min: (Sliding, Lifetime),
+        Max: (Sliding, Lifetime),
+        First: (Sliding, Lifetime),
+        Last: (Sliding, Lifetime),
+        CountDistinct: (Sliding, Lifetime),
+        LastK: (Sliding, Lifetime),
+        SessionStart: (Session,),
+        Ratio: (Sliding, Lifetime, Session, Days),
+        Derived: (Sliding, Lifetime, Session, Days),
+    }
+)
+"""Aggregate to the windows it may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,19 +245,24 @@ class FeatureGroup:
         for name in sorted({n for n in names if names.count(n) > 1}):
             raise self._error(f"feature {name!r} is declared twice")
         self._check_ratios()
-        if len({type(w) for w in self.windows}) > 1:
+        if len({kind_of(w) for w in self.windows}) > 1:
             raise self._error("mixes sliding, session and calendar windows: declare a group for each")
         if not self.windows:
             raise self._error("has no windowed feature")
-        if any(isinstance(f, LastK) for f in self.features) and not isinstance(self.windows[0], Sliding):
-            raise self._error("has a LastK, which goes with sliding windows: declare a group for it")
-        if any(isinstance(f, SessionStart) for f in self.features) and not isinstance(self.windows[0], Session):
-            raise self._error("has a SessionStart, which goes with session windows")
+        for feature in self.features:
+            for window in getattr(feature, "over", self.windows[:1]):
+                if type(window) not in SUPPORTED[type(feature)]:
+                    self._refuse(feature, window)
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """Every window of every feature, repeats included."""
-        return tuple(w for f in self.features if isinstance(f, Count | Sum | Mean | SessionStart) for w in f.over)
+        return tuple(w for f in self.features if isinstance(f, Aggregate | SessionStart) for w in f.over)
+
+    @property
+    def kind(self) -> type[Sliding] | type[Session] | type[Days]:
+        """The kind of all its windows."""
+        return kind_of(self.windows[0])
 
     @property
     def feature_names(self) -> list[str]:
@@ -196,15 +271,23 @@ class FeatureGroup:
 
     def _check_ratios(self) -> None:
         """Every part of a ratio is a number of the group; one that is divided itself stands before it."""
-        numbers = [name for f in self.features if isinstance(f, Count | Sum | SessionStart) for name in names_of(f)]
+        whole = Count | Sum | Min | Max | CountDistinct | SessionStart
+        numbers = [name for f in self.features if isinstance(f, whole) for name in names_of(f)]
         for feature in self.features:
             if isinstance(feature, Ratio):
                 for part in (feature.numerator, feature.denominator):
                     if part not in numbers:
                         problem = f"{feature.name!r} is a ratio of {part!r}, which is no number before it"
                         raise self._error(problem, hint=did_you_mean(part, numbers))
-            if isinstance(feature, Ratio | Mean):
+            if isinstance(feature, Ratio | Mean | Derived):
                 numbers += names_of(feature)
+
+    def _refuse(self, feature: Feature, window: Window) -> NoReturn:
+        allowed = ", ".join(sorted(w.__name__.lower() for w in SUPPORTED[type(feature)]))
+        raise self._error(
+            f"has a {type(feature).__name__} over {type(window).__name__.lower()} windows, which no engine computes",
+            hint=f"{type(feature).__name__} goes with {allowed} windows",
+        )
 
     def _error(self, problem: str, hint: str | None = None) -> DeclarationError:
         return DeclarationError(f"group {self.name!r} at {self.declared_at}: {problem}", hint=hint)
@@ -218,13 +301,18 @@ class FeatureService:
     groups: tuple[FeatureGroup, ...]
 
 
+def kind_of(window: Window) -> type[Sliding] | type[Session] | type[Days]:
+    """Windows of one kind go into one group: a lifetime is a sliding window without an end."""
+    return Sliding if isinstance(window, Lifetime) else type(window)
+
+
 def names_of(feature: Feature) -> list[str]:
     """Output names of one declared feature.
 
     >>> names_of(Count("plays", where=True, over=sliding("1m", "1d")))
     ['plays_1m', 'plays_1d']
     """
-    if isinstance(feature, Count | Sum | Mean):
+    if isinstance(feature, Aggregate):
         return [feature.name if isinstance(w, Session) else f"{feature.name}_{w.label}" for w in feature.over]
     return [feature.name]
 

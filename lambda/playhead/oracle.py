@@ -6,18 +6,23 @@ one event's Python dict.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ibis.expr.operations as ops
-
 from playhead.declare import (
+    Aggregate,
     Count,
+    CountDistinct,
     Days,
+    Derived,
     FeatureGroup,
+    First,
+    Last,
     LastK,
+    Lifetime,
+    Max,
     Mean,
+    Min,
     Ratio,
     Session,
     SessionStart,
@@ -26,22 +31,13 @@ from playhead.declare import (
     names_of,
 )
 from playhead.errors import UnsupportedError
-from playhead.plan import events_table
+from playhead.expressions import evaluate_over
+from schemas.tables import event_ibis_schema
 
 Event = Mapping[str, Any]
 
 _DAY_MS = 86_400_000
-
-_BINARY = {
-    ops.Equals: lambda a, b: a == b,
-    ops.NotEquals: lambda a, b: a != b,
-    ops.Less: lambda a, b: a < b,
-    ops.LessEqual: lambda a, b: a <= b,
-    ops.Greater: lambda a, b: a > b,
-    ops.GreaterEqual: lambda a, b: a >= b,
-    ops.Add: lambda a, b: a + b,
-    ops.Subtract: lambda a, b: a - b,
-}
+_EVENT_TYPES = dict(event_ibis_schema())
 
 
 def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms: int) -> dict[str, Any]:
@@ -66,6 +62,10 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
             bottom = values[feature.denominator]
             top = values[feature.numerator]
             values[feature.name] = top / bottom if bottom and top is not None else None
+        elif isinstance(feature, Derived):
+            numbers = {n: v for n, v in values.items() if not isinstance(v, str | list)}
+            types = {n: "float64" if isinstance(v, float) else "int64" for n, v in numbers.items()}
+            values[feature.name] = evaluate_over(feature.value, numbers, types)
         elif isinstance(feature, LastK):
             matching = [e for e in seen if _evaluate(feature.where, e) and _evaluate(feature.value, e) is not None]
             values[feature.name] = [_evaluate(feature.value, e) for e in reversed(matching)][: feature.k] or None
@@ -92,6 +92,8 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
     if isinstance(window, Sliding):
         start = stamp - int(window.length.total_seconds() * 1000)
         return [e for e in seen if e["event_time_ms"] >= start]
+    if isinstance(window, Lifetime):
+        return seen
     if isinstance(window, Session):
         gap_ms = int(window.gap.total_seconds() * 1000)
         if not seen or stamp - seen[-1]["event_time_ms"] > gap_ms:
@@ -107,7 +109,8 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
     raise UnsupportedError(f"the oracle does not read {type(window).__name__} windows")
 
 
-def _aggregate(feature: Count | Sum | Mean | SessionStart, events: list[Event] | None) -> int | float | None:
+def _aggregate(feature: Aggregate | SessionStart, events: list[Event] | None) -> Any:
+    """Of events in their order; None is a window that cannot be told."""
     if events is None:
         return None
     if isinstance(feature, SessionStart):
@@ -115,55 +118,20 @@ def _aggregate(feature: Count | Sum | Mean | SessionStart, events: list[Event] |
     matching = [e for e in events if _evaluate(feature.where, e)]
     if isinstance(feature, Count):
         return len(matching)
-    if isinstance(feature, Mean):
-        known = [value for e in matching if (value := _evaluate(feature.value, e)) is not None]
-        return sum(known) / len(known) if known else None
-    return sum(_evaluate(feature.value, e) or 0 for e in matching)
+    known = [value for e in matching if (value := _evaluate(feature.value, e)) is not None]
+    return _NAIVE[type(feature)](known)
+
+
+_NAIVE: Mapping[type, Callable[[list[Any]], Any]] = {
+    Sum: sum,
+    Mean: lambda known: sum(known) / len(known) if known else None,
+    Min: lambda known: min(known, default=None),
+    Max: lambda known: max(known, default=None),
+    First: lambda known: known[0] if known else None,
+    Last: lambda known: known[-1] if known else None,
+    CountDistinct: lambda known: len(set(known)),
+}
 
 
 def _evaluate(expression: Any, event: Event) -> Any:
-    return _walk(_node(_ById(expression)), event)
-
-
-class _ById:
-    """An expression as a key: `==` between expressions makes another expression."""
-
-    def __init__(self, expression: Any) -> None:
-        self.expression = expression
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.expression is other.expression
-
-    def __hash__(self) -> int:
-        return id(self.expression)
-
-
-@functools.lru_cache(maxsize=1024)
-def _node(key: _ById) -> Any:
-    return key.expression.resolve(events_table()).op()
-
-
-def _walk(node: Any, event: Event) -> Any:
-    """SQL's three-valued logic on one event: None is null."""
-    if isinstance(node, ops.Field):
-        return event[node.name]
-    if isinstance(node, ops.Literal):
-        return node.value
-    if isinstance(node, ops.Cast):
-        return _walk(node.arg, event)
-    if isinstance(node, ops.InValues):
-        value = _walk(node.value, event)
-        return None if value is None else value in [_walk(o, event) for o in node.options]
-    if isinstance(node, ops.Not):
-        value = _walk(node.arg, event)
-        return None if value is None else not value
-    if isinstance(node, ops.And | ops.Or):
-        pair = (_walk(node.left, event), _walk(node.right, event))
-        decisive = isinstance(node, ops.Or)
-        if decisive in pair:
-            return decisive
-        return None if None in pair else not decisive
-    if type(node) in _BINARY:
-        left, right = _walk(node.left, event), _walk(node.right, event)
-        return None if left is None or right is None else _BINARY[type(node)](left, right)
-    raise UnsupportedError(f"the oracle does not evaluate {type(node).__name__}")
+    return evaluate_over(expression, event, _EVENT_TYPES)

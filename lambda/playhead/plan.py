@@ -9,22 +9,30 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from playhead.declare import (
+    Aggregate,
     Count,
+    CountDistinct,
     Days,
+    Derived,
     Expression,
     FeatureGroup,
+    First,
+    Last,
     LastK,
+    Max,
     Mean,
+    Min,
     Ratio,
     Session,
     SessionStart,
@@ -33,7 +41,8 @@ from playhead.declare import (
     Window,
     names_of,
 )
-from playhead.errors import DeclarationError
+from playhead.errors import DeclarationError, UnsupportedError, did_you_mean
+from playhead.expressions import check, evaluate_over, resolve
 from schemas.tables import event_ibis_schema, lake_ibis_schema
 
 _SUM, _COUNT = "__sum", "__count"
@@ -64,31 +73,74 @@ class Measure:
     def contribution(self, events: ir.Table) -> ir.IntegerValue:
         """int64, never null."""
         one = ibis.literal(1, "int64")
-        amount = one if self.value is None else ibis.coalesce(self.value.resolve(events), 0)
+        amount = one if self.value is None else ibis.coalesce(resolve(self.value, events), 0)
         return ibis.ifelse(self.matches(events), amount, ibis.literal(0, "int64"))
 
     def matches(self, events: ir.Table) -> ir.BooleanValue:
         """Whether the event counts; null (an absent field) counts as no."""
-        return self.where.resolve(events)
+        return resolve(self.where, events)
 
 
 @dataclass(frozen=True)
 class WindowedSum:
-    """A measure over one sliding window: the feature `name`."""
+    """A measure over one sliding window: the feature `name`. A lifetime has no length."""
 
     name: str
     measure: Measure
-    length: timedelta
+    length: timedelta | None
 
 
 @dataclass(frozen=True)
-class Latest:
-    """The last `k` values, most recent first."""
+class Valued:
+    """A value of each event that matches `where`; null is none. `name` is the declared feature's."""
 
     name: str
     value: Expression
     where: Expression
+
+    def matches(self, events: ir.Table) -> ir.BooleanValue:
+        """Whether the event has a value that counts."""
+        return resolve(self.where, events) & resolve(self.value, events).notnull()
+
+
+@dataclass(frozen=True)
+class Latest(Valued):
+    """The last `k` values, most recent first."""
+
     k: int
+
+
+@dataclass(frozen=True)
+class Extreme(Valued):
+    """The least or greatest of the values in windows: of the values themselves, or of the events in their order.
+
+    Attributes:
+        how: min (also of `First`) or max (also of `Last`).
+        ordered: whether the events' order decides.
+        kind: type of the value.
+        windows: feature to length; None is a lifetime.
+    """
+
+    how: Literal["min", "max"]
+    ordered: bool
+    kind: dt.DataType
+    windows: tuple[tuple[str, timedelta | None], ...]
+
+
+@dataclass(frozen=True)
+class Distinct(Valued):
+    """How many different values are in windows; these as of `Extreme`."""
+
+    windows: tuple[tuple[str, timedelta | None], ...]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A feature from others of its group."""
+
+    name: str
+    value: Expression
+    kind: dt.DataType
 
 
 @dataclass(frozen=True)
@@ -101,15 +153,22 @@ class SlidingPlan:
     name: str
     key: str
     sums: tuple[WindowedSum, ...]
+    extremes: tuple[Extreme, ...]
+    distincts: tuple[Distinct, ...]
     latest: tuple[Latest, ...]
-    ratios: tuple[Ratio, ...]
+    derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
     @property
-    def empty(self) -> dict[str, int]:
+    def empty(self) -> dict[str, int | float]:
         """Features that are not null without a row: an entity's windows are empty before its first event."""
-        return {s.name: 0 for s in self.sums if s.name in dict(self.schema)}
+        names = [s.name for s in self.sums] + [name for d in self.distincts for name, _ in d.windows]
+        values: dict[str, Any] = dict.fromkeys(names, 0) | {name: None for e in self.extremes for name, _ in e.windows}
+        for computed in self.derived:
+            types = {name: "float64" if isinstance(value, float) else "int64" for name, value in values.items()}
+            values[computed.name] = evaluate_over(computed.value, values, types)
+        return {name: values[name] for name, _ in self.schema if values.get(name) is not None}
 
 
 @dataclass(frozen=True)
@@ -121,12 +180,12 @@ class SessionPlan:
     gap: timedelta
     start: str
     measures: tuple[Measure, ...]
-    ratios: tuple[Ratio, ...]
+    derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
     @property
-    def empty(self) -> dict[str, int]:
+    def empty(self) -> dict[str, int | float]:
         """None: without a row there is no session."""
         return {}
 
@@ -140,12 +199,12 @@ class DailyPlan:
     measures: tuple[Measure, ...]
     windows: tuple[tuple[str, str, int], ...]
     """(feature, measure, number of days)."""
-    ratios: tuple[Ratio, ...]
+    derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
 
     @property
-    def empty(self) -> dict[str, int]:
+    def empty(self) -> dict[str, int | float]:
         """None: without a row, no day of the entity may have been published."""
         return {}
 
@@ -160,20 +219,44 @@ def compile_group(group: FeatureGroup) -> Plan:
         DeclarationError: an expression that names no column of the events, or whose type does not fit; it says where
             the group was declared.
     """
-    kind = type(group.windows[0])
     _check(group)
-    builders = {Sliding: _sliding, Session: _session, Days: _daily}
-    return cast("Plan", builders[kind](group))
+    builders: Mapping[type[Window], Callable[[FeatureGroup], Plan]] = {
+        Sliding: _sliding,
+        Session: _session,
+        Days: _daily,
+    }
+    return builders[group.kind](group)
 
 
 def _sliding(group: FeatureGroup) -> SlidingPlan:
-    sums = tuple(
-        WindowedSum(name, measure, window.length)
-        for name, measure, window in _windowed(group)
-        if isinstance(window, Sliding)
-    )
+    sums = tuple(WindowedSum(name, measure, _length(window)) for name, measure, window in _windowed(group))
     latest = tuple(Latest(f.name, f.value, f.where, f.k) for f in group.features if isinstance(f, LastK))
-    return SlidingPlan(group.name, group.entity.key, sums, latest, _ratios(group), _schema(group), fingerprint(group))
+    return SlidingPlan(
+        group.name,
+        group.entity.key,
+        sums,
+        tuple(_extreme(group, f) for f in group.features if isinstance(f, Min | Max | First | Last)),
+        tuple(Distinct(f.name, f.value, f.where, _lengths(f)) for f in group.features if isinstance(f, CountDistinct)),
+        latest,
+        _derived(group),
+        _schema(group),
+        fingerprint(group),
+    )
+
+
+def _extreme(group: FeatureGroup, feature: Min | Max | First | Last) -> Extreme:
+    how: Literal["min", "max"] = "min" if isinstance(feature, Min | First) else "max"
+    ordered = isinstance(feature, First | Last)
+    kind = _kind(group, feature)
+    return Extreme(feature.name, feature.value, feature.where, how, ordered, kind, _lengths(feature))
+
+
+def _lengths(feature: Aggregate) -> tuple[tuple[str, timedelta | None], ...]:
+    return tuple((name, _length(window)) for name, window in zip(names_of(feature), feature.over, strict=True))
+
+
+def _length(window: Window) -> timedelta | None:
+    return window.length if isinstance(window, Sliding) else None
 
 
 def _session(group: FeatureGroup) -> SessionPlan:
@@ -190,7 +273,7 @@ def _session(group: FeatureGroup) -> SessionPlan:
         gaps.pop(),
         starts[0],
         measures,
-        _ratios(group),
+        _derived(group),
         _schema(group),
         fingerprint(group),
     )
@@ -201,7 +284,7 @@ def _daily(group: FeatureGroup) -> DailyPlan:
     windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
     measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
     return DailyPlan(
-        group.name, group.entity.key, measures, windows, _ratios(group), _schema(group), fingerprint(group)
+        group.name, group.entity.key, measures, windows, _derived(group), _schema(group), fingerprint(group)
     )
 
 
@@ -227,61 +310,113 @@ def _measures(feature: Count | Sum | Mean) -> dict[str, Measure]:
     }
 
 
-def _ratios(group: FeatureGroup) -> tuple[Ratio, ...]:
-    """Ratios and means, each of two sums; in the order of declaration, as a ratio may be of a mean before it."""
-    found: list[Ratio] = []
+def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
+    """Ratios, means and derived features, in the order of declaration: one may be of another before it.
+
+    Raises:
+        DeclarationError: a derived feature of what is no number before it.
+    """
+    known: dict[str, ir.Value] = {name: ibis.literal(0, "int64") for name, *_ in _windowed(group)}
+    found: list[Computed] = []
+
+    def add(name: str, value: Expression) -> None:
+        computed = Computed(
+            name, value, dt.int64 if _resolved(group, name, value, known).type().is_integer() else dt.float64
+        )
+        known[name] = ibis.null(computed.kind)
+        found.append(computed)
+
     for feature in group.features:
         if isinstance(feature, Ratio):
-            found.append(feature)
+            add(feature.name, ibis._[feature.numerator] / ibis._[feature.denominator])
         elif isinstance(feature, Mean):
-            found += [Ratio(name, f"{name}{_SUM}", f"{name}{_COUNT}") for name in names_of(feature)]
+            for name in names_of(feature):
+                add(name, ibis._[f"{name}{_SUM}"] / ibis._[f"{name}{_COUNT}"])
+        elif isinstance(feature, Derived):
+            add(feature.name, feature.value)
+        elif isinstance(feature, SessionStart | Min | Max | CountDistinct):
+            known |= dict.fromkeys(names_of(feature), ibis.literal(0, "int64"))
     return tuple(found)
 
 
 def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
     types: dict[str, dt.DataType] = {f.name: dt.Array(dt.string) for f in group.features if isinstance(f, LastK)}
-    types |= {ratio.name: dt.float64 for ratio in _ratios(group)}
+    types |= {computed.name: computed.kind for computed in _derived(group)}
+    for feature in group.features:
+        if isinstance(feature, First | Last):
+            types |= dict.fromkeys(names_of(feature), _kind(group, feature))
     return tuple((name, types.get(name, dt.int64)) for name in group.feature_names)
+
+
+def _kind(group: FeatureGroup, feature: Min | Max | First | Last) -> dt.DataType:
+    value = _resolved(group, feature.name, feature.value, events_table())
+    return dt.string if value.type().is_string() else dt.int64
+
+
+_VALUES: Mapping[type, tuple[type[dt.DataType], ...]] = {
+    Sum: (dt.Integer,),
+    Mean: (dt.Integer,),
+    Min: (dt.Integer,),
+    Max: (dt.Integer,),
+    First: (dt.String, dt.Integer),
+    Last: (dt.String, dt.Integer),
+    CountDistinct: (dt.String, dt.Integer),
+    LastK: (dt.String,),
+}
+"""Aggregate to the types its value may have."""
 
 
 def _check(group: FeatureGroup) -> None:
     events = events_table()
     if group.entity.key not in events.columns:
         raise DeclarationError(
-            f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}"
+            f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}",
+            hint=did_you_mean(group.entity.key, events.columns),
         )
     for feature in group.features:
-        if isinstance(feature, Count | Sum | Mean | LastK):
-            where = _resolve(group, feature.name, feature.where)
-            _expect(group, feature.name, "where", where, dt.Boolean)
-        if isinstance(feature, Sum | Mean):
-            _expect(group, feature.name, "value", _resolve(group, feature.name, feature.value), dt.Integer)
-        if isinstance(feature, LastK):
-            _expect(group, feature.name, "value", _resolve(group, feature.name, feature.value), dt.String)
+        if isinstance(feature, Aggregate | LastK):
+            where = _resolved(group, feature.name, feature.where, events)
+            _expect(group, feature.name, "where", where, (dt.Boolean,))
+        if not isinstance(feature, Count | SessionStart | Ratio | Derived):
+            value = _resolved(group, feature.name, feature.value, events)
+            _expect(group, feature.name, "value", value, _VALUES[type(feature)])
 
 
-def _resolve(group: FeatureGroup, feature: str, expression: Expression) -> ir.Value:
+def _resolved(
+    group: FeatureGroup, feature: str, expression: Expression, columns: ir.Table | Mapping[str, ir.Value]
+) -> ir.Value:
+    """The expression over columns of events, or over features.
+
+    Raises:
+        DeclarationError: it names none of them, or holds what the engines do not compute alike.
+    """
+    names = list(columns) if isinstance(columns, Mapping) else columns.columns
     try:
-        return expression.resolve(events_table())
-    except (AttributeError, TypeError, ibis.common.exceptions.IbisError) as error:
+        found = resolve(expression, columns)
+        check(found)
+    except (AttributeError, KeyError, TypeError, UnsupportedError, ibis.common.exceptions.IbisError) as error:
+        missing = re.search(r"attribute '(\w+)'", str(error))
         raise DeclarationError(
             f"feature {feature!r} of group {group.name!r} at {group.declared_at}: {error}",
-            hint=f"columns: {', '.join(events_table().columns)}",
+            hint=(missing and did_you_mean(missing[1], names)) or f"known: {', '.join(names)}",
         ) from error
+    return found
 
 
-def _expect(group: FeatureGroup, feature: str, part: str, value: ir.Value, kind: type[dt.DataType]) -> None:
-    if not isinstance(value.type(), kind):
+def _expect(
+    group: FeatureGroup, feature: str, part: str, value: ir.Value, kinds: tuple[type[dt.DataType], ...]
+) -> None:
+    if not isinstance(value.type(), kinds):
         raise DeclarationError(
             f"feature {feature!r} of group {group.name!r} at {group.declared_at}: "
-            f"its {part} is {value.type()}, expected {kind.__name__.lower()}"
+            f"its {part} is {value.type()}, expected {' or '.join(kind.__name__.lower() for kind in kinds)}"
         )
 
 
 def any_matches(events: ir.Table, wheres: Iterable[Expression]) -> ir.BooleanValue:
     """True where at least one filter holds."""
     # By node, because expressions compare to expressions; a filter that several measures share is tested once.
-    distinct = dict.fromkeys(w.resolve(events).op() for w in wheres)
+    distinct = dict.fromkeys(resolve(w, events).op() for w in wheres)
     return functools.reduce(operator.or_, (node.to_expr() for node in distinct))
 
 
@@ -290,12 +425,13 @@ def fingerprint(group: FeatureGroup) -> str:
 
     Shape: the group, its key, and of each output its aggregate, window and the SQL of its expressions.
     """
-    events = events_table()
+    events, features = events_table(), ibis.table(dict(_schema(group)), name="features")
     parts: list[object] = [MEANING, group.name, group.entity.key]
     for feature in group.features:
+        columns = features if isinstance(feature, Derived) else events
         parts.append((type(feature).__name__, feature.name))
         for attribute, value in sorted(vars(feature).items()):
             if hasattr(value, "resolve"):
-                value = ibis.to_sql(events.select(x=value.resolve(events)), dialect="duckdb")
+                value = ibis.to_sql(columns.select(x=resolve(value, columns)), dialect="duckdb")
             parts.append((attribute, str(value)))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

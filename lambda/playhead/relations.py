@@ -11,22 +11,25 @@ in what orders rows behind a sort, which in Flink is their arrival.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
+from operator import or_
 from typing import Literal
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from playhead.plan import Latest, Measure, Plan, SessionPlan, SlidingPlan, any_matches
+from playhead.expressions import resolve
+from playhead.plan import Distinct, Extreme, Latest, Measure, Plan, SessionPlan, SlidingPlan, any_matches
 from schemas.decode import SEPARATOR
 
 T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
 """Total order of a key's events: by time, ties as they stand in Kafka."""
 
-How = Literal["sum", "max"]
+How = Literal["sum", "min", "max"]
 _TIME_DIGITS = 10**15
 _PARTITION_DIGITS = 10**6
 _PREFIX = 16 + 7 + 16
@@ -45,7 +48,8 @@ def tile_columns(plan: SlidingPlan | SessionPlan) -> dict[str, How]:
     """The columns of a tile, beside key and time, and how ticks of one second combine."""
     if isinstance(plan, SlidingPlan):
         sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
-        return sums | {latest.name: "max" for latest in plan.latest}
+        sums |= {name: "sum" for distinct in plan.distincts for name, _ in distinct.windows}
+        return sums | {e.name: e.how for e in plan.extremes} | {latest.name: "max" for latest in plan.latest}
     return dict.fromkeys(_session_columns(plan), "max")
 
 
@@ -65,8 +69,11 @@ def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
     """
     on_time = events.filter(events[plan.key].notnull())
     if isinstance(plan, SlidingPlan):
-        ticks = sliding_ticks(plan, on_time, listed_events(plan, on_time), BATCH_ORDER)
-        return sliding_rows(plan, tiles(plan, union(ticks)), ("tick_ms",))
+        pairs = [distinct_pairs(plan, distinct, on_time, BATCH_ORDER) for distinct in plan.distincts]
+        ticks = sliding_ticks(plan, on_time, listed_events(plan, on_time), pairs, BATCH_ORDER)
+        tile = tiles(plan, union(ticks))
+        framed = framed_extremes(plan, tile.mutate(second=_second_end(tile.tick_ms)), "second", _before)
+        return sliding_rows(plan, framed, ("tick_ms",))
     ticks = session_ticks(plan, on_time, session_pairs(plan, on_time, BATCH_ORDER), BATCH_ORDER)
     return session_rows(plan, tiles(plan, session_progress(plan, union(ticks), ("tick_ms",))))
 
@@ -84,27 +91,79 @@ def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
     return events.filter(any_matches(events, [latest.where for latest in plan.latest]) if plan.latest else False)
 
 
-def sliding_ticks(plan: SlidingPlan, events: ir.Table, listed: ir.Table, order: Sequence[str]) -> list[ir.Table]:
+def distinct_pairs(plan: SlidingPlan, distinct: Distinct, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Each event that has a value to tell apart, with the time of the key's event before it that had the same one.
+
+    Returns:
+        The key, `event_time_ms`, and `previous_ms`: 0 without such an event.
+    """
+    valued = events.filter(distinct.matches(events)).mutate(distinct_value=resolve(distinct.value, events))
+    window = ibis.window(group_by=[plan.key, "distinct_value"], order_by=list(order), preceding=1, following=0)
+    previous_ms = valued.event_time_ms.sum().over(window) - valued.event_time_ms
+    return valued.select(plan.key, "event_time_ms", previous_ms=previous_ms)
+
+
+def sliding_ticks(
+    plan: SlidingPlan, events: ir.Table, listed: ir.Table, pairs: Sequence[ir.Table], order: Sequence[str]
+) -> list[ir.Table]:
     """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in.
 
-    They come as several tables of the same columns: the entries, the expiries of each length, and the lists.
+    They come as several tables of the same columns: the entries, the expiries of each length, the different values and
+    the lists.
 
     Args:
         plan: the windows.
         events: with the key.
         listed: `listed_events` of the same events.
+        pairs: `distinct_pairs` of the same events, for each of the plan's.
         order: columns that put a key's `listed` in `BATCH_ORDER`.
     """
-    expiries = [_expiries(plan, events, length) for length in sorted({s.length for s in plan.sums})]
-    return [_entries(plan, events), *expiries, *(_latest(plan, latest, listed, order) for latest in plan.latest)]
+    lengths = {s.length for s in plan.sums} | {length for e in plan.extremes for _, length in e.windows}
+    entries = [_entries(plan, events)] if lengths else []
+    expiries = [_expiries(plan, events, length) for length in sorted(filter(None, lengths))]
+    different = [t for d, table in zip(plan.distincts, pairs, strict=True) for t in _different(plan, d, table)]
+    return [*entries, *expiries, *different, *(_latest(plan, latest, listed, order) for latest in plan.latest)]
+
+
+def framed_extremes(
+    plan: SlidingPlan, tile: ir.Table, order: str, before: Callable[[timedelta], ir.Value | int]
+) -> ir.Table:
+    """The tiles with the extremes of each length: of the tiles of the last `length`, this one included.
+
+    Args:
+        plan: the windows.
+        tile: `tiles`.
+        order: the column by which a key's tiles are a whole second apart, or more.
+        before: how far back a frame of this length reaches, in that column's terms: less than the length.
+    """
+    windows = [(e, name, length) for e in plan.extremes for name, length in e.windows if length is not None]
+    for length in sorted({length for _, _, length in windows}):
+        window = ibis.range_window(group_by=plan.key, order_by=order, preceding=before(length), following=0)
+        found = {name: getattr(tile[e.name], e.how)().over(window) for e, name, own in windows if own == length}
+        # In front: a projection that moved nothing would be left out by Flink, and the next frame's columns would then
+        # have the names that Flink has given these.
+        tile = tile.select(**found, **{name: tile[name] for name in tile.columns})
+    return tile
 
 
 def sliding_rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
-    """Running sums over the tiles: the features at every tick."""
+    """Running sums over the tiles: the features at every tick.
+
+    Args:
+        plan: the windows.
+        tile: `framed_extremes`.
+        order: columns that put a key's tiles in the order of time.
+    """
     window = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
-    running = {c: getattr(tile[c], how)().over(window) for c, how in tile_columns(plan).items()}
-    windows = tile.select(plan.key, "tick_ms", **running)
-    values: dict[str, ir.Value] = {s.name: windows[s.name] for s in plan.sums}
+    framed = [name for e in plan.extremes for name, length in e.windows if length is not None]
+    ever = {name: (e.name, e.how) for e in plan.extremes for name, length in e.windows if length is None}
+    sums = {c: (c, how) for c, how in tile_columns(plan).items() if c not in {e.name for e in plan.extremes}}
+    running = {name: getattr(tile[c], how)().over(window) for name, (c, how) in (sums | ever).items()}
+    windows = tile.select(plan.key, "tick_ms", *framed, **running)
+    values: dict[str, ir.Value] = {name: windows[name] for name in windows.columns}
+    for extreme in plan.extremes:
+        for name, _ in extreme.windows:
+            values[name] = _placed_value(windows[name], extreme.kind) if extreme.ordered else windows[name]
     for latest in plan.latest:
         values[latest.name] = windows[latest.name].substr(_PREFIX).split(SEPARATOR)
     stamp = {T_MS: _second_end(windows.tick_ms)}
@@ -114,30 +173,52 @@ def sliding_rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.
 def in_schema(plan: Plan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
     """The plan's features from its sums and lists, ratios divided."""
     found = dict(values)
-    for ratio in plan.ratios:
-        top, bottom = found[ratio.numerator], found[ratio.denominator]
-        quotient = top.cast("float64") / bottom.cast("float64")
-        found[ratio.name] = ibis.ifelse(bottom == 0, ibis.null("float64"), quotient)
+    for computed in plan.derived:
+        found[computed.name] = resolve(computed.value, found)
     return {name: found[name] for name, _ in plan.schema}
 
 
 def _entries(plan: SlidingPlan, events: ir.Table) -> ir.Table:
-    on = events.filter(any_matches(events, [s.measure.where for s in plan.sums]))
+    counted = any_matches(events, [s.measure.where for s in plan.sums]) if plan.sums else ibis.literal(False)
+    on = events.filter(reduce(or_, (e.matches(events) for e in plan.extremes), counted))
     sums = {s.name: s.measure.contribution(on) for s in plan.sums}
-    return on.select(plan.key, tick_ms=on.event_time_ms, **sums, **_no_latest(plan))
+    return _tick(plan, on, on.event_time_ms, sums | {e.name: _extreme_of(e, on) for e in plan.extremes})
 
 
 def _expiries(plan: SlidingPlan, events: ir.Table, length: timedelta) -> ir.Table:
     leaving = [s for s in plan.sums if s.length == length]
-    on = events.filter(any_matches(events, [s.measure.where for s in leaving]))
-    sums = {s.name: -s.measure.contribution(on) if s in leaving else _zero() for s in plan.sums}
-    return on.select(plan.key, tick_ms=on.event_time_ms + milliseconds(length), **sums, **_no_latest(plan))
+    counted = any_matches(events, [s.measure.where for s in leaving]) if leaving else ibis.literal(False)
+    extremes = [e for e in plan.extremes if length in dict(e.windows).values()]
+    on = events.filter(reduce(or_, (e.matches(events) for e in extremes), counted))
+    sums = {s.name: -s.measure.contribution(on) for s in leaving}
+    return _tick(plan, on, on.event_time_ms + milliseconds(length), sums)
+
+
+def _different(plan: SlidingPlan, distinct: Distinct, pairs: ir.Table) -> list[ir.Table]:
+    """A value is in the window from its event until its length later, whatever comes between.
+
+    Each event enters as if its value was new, and expires. Where the value was in the window already, the entry adds
+    nothing, and the expiry of the event before is taken back.
+    """
+    apart = pairs.event_time_ms - pairs.previous_ms
+    one, none = ibis.literal(1, "int64"), ibis.literal(0, "int64")
+    first = {
+        name: ibis.ifelse(pairs.previous_ms == 0 if length is None else apart >= milliseconds(length), one, none)
+        for name, length in distinct.windows
+    }
+    found = [_tick(plan, pairs, pairs.event_time_ms, first)]
+    for name, length in distinct.windows:
+        if length is not None:
+            found.append(_tick(plan, pairs, pairs.event_time_ms + milliseconds(length), {name: -one}))
+            again = pairs.filter(apart < milliseconds(length))
+            found.append(_tick(plan, again, again.previous_ms + milliseconds(length), {name: one}))
+    return found
 
 
 def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
     """A tick with the last-K list as text behind its place in the key's order, so that the newest is the maximum."""
-    on = events.filter(latest.where.resolve(events) & latest.value.resolve(events).notnull())
-    value = latest.value.resolve(on)
+    on = events.filter(latest.matches(events))
+    value = resolve(latest.value, on)
     if order == BATCH_ORDER:
         newest_first = [ibis.desc(column) for column in order]
         window = ibis.window(group_by=plan.key, order_by=newest_first, preceding=0, following=latest.k - 1)
@@ -148,15 +229,40 @@ def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence
         window = ibis.window(group_by=plan.key, order_by=list(order), preceding=latest.k - 1, following=0)
         collected = on.mutate(names=value.reverse().collect().over(window))
         names = collected.names.join(SEPARATOR).reverse()
-    time_ms, partition, offset = (collected[c].cast("int64") for c in BATCH_ORDER)
+    time_ms = collected.event_time_ms.cast("int64")
+    return _tick(plan, collected, time_ms, {latest.name: _placed(collected, names)})
+
+
+def _placed(events: ir.Table, value: ir.StringValue) -> ir.StringValue:
+    """A text behind its event's place in the key's order: as texts they compare as the events do."""
+    time_ms, partition, offset = (events[c].cast("int64") for c in BATCH_ORDER)
     place = [time_ms + _TIME_DIGITS, partition + _PARTITION_DIGITS, offset + _TIME_DIGITS]
-    text = ibis.literal("").join([*(p.cast("string") for p in place), names])
-    columns = _no_latest(plan) | {latest.name: text}
-    return collected.select(plan.key, tick_ms=time_ms, **{s.name: _zero() for s in plan.sums}, **columns)
+    return ibis.literal("").join([*(p.cast("string") for p in place), value])
 
 
-def _no_latest(plan: SlidingPlan) -> dict[str, ir.Value]:
-    return {latest.name: ibis.null("string") for latest in plan.latest}
+def _placed_value(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
+    return text.substr(_PREFIX) if kind.is_string() else text.substr(_PREFIX).cast(kind)
+
+
+def _extreme_of(extreme: Extreme, events: ir.Table) -> ir.Value:
+    value = resolve(extreme.value, events)
+    if extreme.ordered:
+        value = _placed(events, value.cast("string"))
+    return ibis.ifelse(extreme.matches(events), value, ibis.null(value.type()))
+
+
+def _tick(plan: SlidingPlan, table: ir.Table, tick_ms: ir.IntegerValue, given: Mapping[str, ir.Value]) -> ir.Table:
+    """Key, tick_ms and every column of a tile: what is given, else what changes nothing."""
+    texts = {latest.name for latest in plan.latest} | {e.name for e in plan.extremes if e.ordered}
+    nothing: dict[str, ir.Value] = {
+        c: _zero() if how == "sum" else ibis.null("string" if c in texts else "int64")
+        for c, how in tile_columns(plan).items()
+    }
+    return table.select(plan.key, tick_ms=tick_ms, **(nothing | dict(given)))
+
+
+def _before(length: timedelta) -> int:
+    return milliseconds(length) - 1
 
 
 # --- sessions ------------------------------------------------------------------------------------------------------

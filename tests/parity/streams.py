@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from playhead.serving.spine import EVENT_TIMESTAMP
 from schemas.tables import lake_arrow_schema
 
+KEYS = ("user_id", "track_id", "artist_id")
+_OWN = (*KEYS, "event_id")
+DAY_MS = 86_400_000
 START_MS = 1_541_030_399_000
 """A second before midnight UTC on the last of October 2018: day and month boundaries are near."""
 
 TYPES = ["PLAY", "PAUSE", "RESUME", "SKIP", "COMPLETE", "STOP", "SEEK", "LIKE", "SEARCH", "IMPRESSION"]
-STEPS = [0, 0, 1, 999, 1_000, 4_999, 60_000, 60_001, 1_799_999, 1_800_000, 1_800_001, 3_600_000, 86_400_000]
+STEPS = [0, 0, 1, 999, 1_000, 4_999, 29_000, 59_000, 60_000, 60_001, 1_799_999, 1_800_000, 1_800_001, 3_599_000]
+STEPS += [3_599_999, 3_600_000, 86_400_000]
 
 
 def random_events(seed: int, size: int, users: int = 3) -> list[dict[str, Any]]:
@@ -23,6 +30,8 @@ def random_events(seed: int, size: int, users: int = 3) -> list[dict[str, Any]]:
     events = []
     for offset in range(size):
         now += rng.choice(STEPS) if rng.random() < 0.6 else rng.randrange(200_000)
+        if rng.random() < 0.2:
+            now = -(-now // 1_000) * 1_000 + rng.choice([0, 0, 999])
         kind = rng.choice(TYPES)
         has_track = kind != "SEARCH"
         events.append(
@@ -44,14 +53,49 @@ def random_events(seed: int, size: int, users: int = 3) -> list[dict[str, Any]]:
     return events
 
 
+def seeds(few: int, many: int, at_once: int) -> list[range]:
+    """Seeds of random streams, in parts: `few`, or with `make parity` `many`, from `PARITY_SEED` on."""
+    first = int(os.environ.get("PARITY_SEED", "0"))
+    end = first + (many if os.environ.get("PARITY") == "full" else few)
+    return [range(start, min(start + at_once, end)) for start in range(first, end, at_once)]
+
+
+def many_streams(seeds: range, size: int) -> list[dict[str, Any]]:
+    """Random streams at once: the listeners, tracks and artists of one are in no other. Every tenth has one listener,
+    every other tenth hundreds; they come in no order."""
+    events = []
+    for seed in seeds:
+        users = {0: 1, 5: 500}.get(seed % 10, 3)
+        for event in random_events(seed, size, users):
+            own = {name: f"{seed}/{event[name]}" for name in _OWN if event[name] is not None}
+            events.append(event | own | {"kafka_offset": size * seed + event["kafka_offset"]})
+    random.Random(seeds.start).shuffle(events)
+    return events
+
+
+def spine_of(events: list[dict[str, Any]], seed: int, size: int) -> pa.Table:
+    """Random rows at `moments`, each of the listener, track and artist of one event."""
+    rng = random.Random(seed)
+    known = [e for e in events if e["artist_id"] is not None]
+    rows = []
+    for _ in range(size):
+        event = rng.choice(known)
+        [moment] = moments([event], rng.randrange(2**31), 1)
+        rows.append({key: event[key] for key in KEYS} | {EVENT_TIMESTAMP: datetime.fromtimestamp(moment / 1_000, UTC)})
+    schema = pa.schema([*((key, pa.string()) for key in KEYS), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
 def as_table(events: list[dict[str, Any]]) -> pa.Table:
     """The events as the master data's Arrow table."""
     return pa.Table.from_pylist(events, schema=lake_arrow_schema())
 
 
 def moments(events: list[dict[str, Any]], seed: int, size: int) -> list[int]:
-    """Times to ask at: around each event, each expiry's bound and the session's end, to the millisecond."""
+    """Times to ask at: around each event, each expiry's bound, the session's end and midnight, to the millisecond."""
     rng = random.Random(seed)
     shifts = [0, 60_000, 3_600_000, 86_400_000, 1_800_000]
     near = [-1_000, -1, 0, 1, 999, 1_000, 1_001]
-    return [rng.choice(events)["event_time_ms"] + rng.choice(shifts) + rng.choice(near) for _ in range(size)]
+    found = [rng.choice(events)["event_time_ms"] + rng.choice(shifts) for _ in range(size)]
+    midnights = [time_ms if rng.random() < 0.8 else -(-time_ms // DAY_MS) * DAY_MS for time_ms in found]
+    return [time_ms + rng.choice(near) for time_ms in midnights]

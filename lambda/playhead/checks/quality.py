@@ -17,6 +17,7 @@ import ibis.expr.operations as ops
 
 from playhead.checks import results
 from playhead.config import Settings
+from playhead.expressions import resolve
 from playhead.plan import DailyPlan, Measure, events_table
 from schemas.playback_pb2 import PlaybackEvent
 from schemas.playhead_options_pb2 import Rule, rule
@@ -260,7 +261,7 @@ def _never_negative(measure: Measure) -> bool:
     """A count, or a sum of a field whose rule has a least value of 0 or more."""
     if measure.value is None:
         return True
-    value = measure.value.resolve(events_table()).op()
+    value = resolve(measure.value, events_table()).op()
     if not isinstance(value, ops.Field):
         return False
     own = PlaybackEvent.DESCRIPTOR.fields_by_name[value.name].GetOptions().Extensions[rule]

@@ -43,7 +43,7 @@ class Feature:
     column: str
     name: str
     kind: pa.DataType | None = None
-    empty: int | None = None
+    empty: int | float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ class _View:
     key: str
     columns: tuple[tuple[str, str], ...]
     """(`view__feature`, feature)."""
-    empty: Mapping[str, int]
+    empty: Mapping[str, int | float]
 
 
 class VectorService:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeAlias
 
 import ibis.expr.datatypes as dt
@@ -78,13 +79,13 @@ def _view(plan: Plan, entity: Entity, settings: Settings) -> FeatureView:
     )
 
 
-def empty_value(field: Field) -> int | None:
+def empty_value(field: Field) -> int | float | None:
     """The feature's value for an entity without a row, as the online and the offline store read it."""
-    return int(field.tags[_EMPTY]) if _EMPTY in field.tags else None
+    return json.loads(field.tags[_EMPTY]) if _EMPTY in field.tags else None
 
 
 def _field_tags(plan: Plan, name: str) -> dict[str, str]:
-    return {_EMPTY: str(plan.empty[name])} if name in plan.empty else {}
+    return {_EMPTY: json.dumps(plan.empty[name])} if name in plan.empty else {}
 
 
 def _source(plan: Plan, settings: Settings) -> FileSource:

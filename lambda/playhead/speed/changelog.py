@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import ibis
 import ibis.expr.types as ir
 from pyflink.table import StreamTableEnvironment
 
 from playhead import relations
-from playhead.plan import SessionPlan, SlidingPlan, lake_table
+from playhead.plan import Distinct, SessionPlan, SlidingPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier
 from schemas.tables import lake_columns
@@ -47,10 +48,25 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
     on = events.filter(events[plan.key].notnull())
     listed = _ordered(tables, plan, on) if plan.latest else on
-    ticks = relations.sliding_ticks(plan, on, listed, (ARRIVAL,))
+    pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
+    ticks = relations.sliding_ticks(plan, on, listed, pairs, (ARRIVAL,))
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
-    rows = relations.sliding_rows(plan, tiles, (ARRIVAL,))
+    framed = relations.framed_extremes(plan, tiles, ROWTIME, _before)
+    rows = relations.sliding_rows(plan, framed, (ARRIVAL,))
     return GroupTables(rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)))
+
+
+def _pairs(tables: StreamTableEnvironment, plan: SlidingPlan, distinct: Distinct, events: ir.Table) -> ir.Table:
+    """`relations.distinct_pairs`, behind a barrier: several tables of ticks share them."""
+    pairs = relations.distinct_pairs(plan, distinct, events, (ROWTIME,))
+    name = f"{plan.name}_{distinct.name}_pairs"
+    types = {column: sql.flink_type(kind) for column, kind in pairs.schema().items()}
+    tables.create_temporary_view(name, barrier(tables, sql.compiled(pairs), types, "event_time_ms"))
+    return _stream_table(ibis.table(pairs.schema(), name=name))
+
+
+def _before(length: timedelta) -> ir.IntervalValue:
+    return ibis.interval(milliseconds=relations.milliseconds(length) - 1)
 
 
 def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
@@ -91,11 +107,12 @@ def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, tick
     name = _view(
         tables,
         f"{ticks.get_name()}_tiles",
-        f"SELECT {key}, {aggregates}, PROCTIME() AS {sql.name(ARRIVAL)} "
+        f"SELECT {key}, {aggregates}, `window_time` AS {sql.name(ROWTIME)}, PROCTIME() AS {sql.name(ARRIVAL)} "
         f"FROM TABLE(TUMBLE(TABLE {source}, DESCRIPTOR({sql.name(ROWTIME)}), INTERVAL '1' SECOND)) "
         f"GROUP BY {key}, `window_start`, `window_end`, `window_time`",
     )
-    return _stream_table(ibis.table({c: ticks.schema()[c] for c in (plan.key, *combined)}, name=name), ARRIVAL)
+    tile = _stream_table(ibis.table({c: ticks.schema()[c] for c in (plan.key, *combined)}, name=name), ARRIVAL)
+    return _stream_table(tile, ROWTIME)
 
 
 def _ordered(tables: StreamTableEnvironment, plan: SlidingPlan, events: ir.Table) -> ir.Table:

@@ -78,8 +78,13 @@ class _Compiler(FlinkCompiler):  # type: ignore[misc]
     UNSUPPORTED_OPS = ()
 
     @staticmethod
-    def _minimize_spec(_op: Any, spec: Any) -> Any:
+    def _minimize_spec(op: Any, spec: Any) -> Any:
         # ibis drops ROWS UNBOUNDED PRECEDING for Flink, whose default is RANGE: other results for events of one moment.
+        if op.start is not None and op.start.value.dtype.is_interval():
+            # Flink takes neither milliseconds as a unit nor an interval of nothing as a frame's end.
+            spec.set("start", interval(timedelta(milliseconds=op.start.value.value)))
+            spec.set("end", "CURRENT ROW")
+            spec.set("end_side", None)
         return spec
 
     def visit_IfElse(self, _op: Any, *, bool_expr: Any, true_expr: Any, false_null_expr: Any) -> Any:  # noqa: N802

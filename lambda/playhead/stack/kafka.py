@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from playhead.stack.server import Server, Unanswered
 _LOG4J = Path(__file__).with_name("kafka-log4j2.properties")
 _PROBE_SECONDS = 3.0
 _TOPIC_SECONDS = 30.0
+_LEADER_SECONDS = 0.1
 _ANY_MS = 2**63 - 1
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
 
@@ -82,7 +84,32 @@ def create_topics(kafka: KafkaSettings) -> tuple[str, ...]:
                 created.result(timeout=_TOPIC_SECONDS)
             except KafkaException as error:
                 raise StackError(f"topic {topic} at {kafka.servers} cannot be created: {error}") from error
+        _wait_for_leaders(admin, kafka, missing)
     return tuple(missing)
+
+
+def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> None:
+    """A topic is there before its partitions answer: for a moment they have no leader."""
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    not_yet = {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._TIMED_OUT,
+    }
+    deadline = time.monotonic() + _TOPIC_SECONDS
+    asked = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in range(kafka.partitions)}
+    while True:
+        try:
+            for answer in admin.list_offsets(asked, request_timeout=_PROBE_SECONDS).values():
+                answer.result()
+            return
+        except KafkaException as error:
+            if error.args[0].code() not in not_yet or time.monotonic() > deadline:
+                raise StackError(f"new topics at {kafka.servers} do not answer: {error.args[0].str()}") from error
+            time.sleep(_LEADER_SECONDS)
 
 
 def properties(settings: Settings) -> dict[str, str]:

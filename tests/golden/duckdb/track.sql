@@ -1,67 +1,77 @@
 SELECT
-  "t11"."track_id",
+  "t12"."track_id",
   (
-    "t11"."tick_ms" - (
-      "t11"."tick_ms" % 1000
+    "t12"."tick_ms" - (
+      "t12"."tick_ms" % 1000
     )
   ) + 1000 AS "event_timestamp_ms",
-  "t11"."plays_1m",
-  "t11"."plays_1h",
-  "t11"."plays_1d",
-  "t11"."skips_1h"
+  "t12"."plays_1m",
+  "t12"."plays_1h",
+  "t12"."plays_1d",
+  "t12"."skips_1h"
 FROM (
   SELECT
-    "t10"."track_id",
-    "t10"."tick_ms",
-    SUM("t10"."plays_1m") OVER (
-      PARTITION BY "t10"."track_id"
-      ORDER BY "t10"."tick_ms" ASC
+    "t11"."track_id",
+    "t11"."tick_ms",
+    SUM("t11"."plays_1m") OVER (
+      PARTITION BY "t11"."track_id"
+      ORDER BY "t11"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1m",
-    SUM("t10"."plays_1h") OVER (
-      PARTITION BY "t10"."track_id"
-      ORDER BY "t10"."tick_ms" ASC
+    SUM("t11"."plays_1h") OVER (
+      PARTITION BY "t11"."track_id"
+      ORDER BY "t11"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1h",
-    SUM("t10"."plays_1d") OVER (
-      PARTITION BY "t10"."track_id"
-      ORDER BY "t10"."tick_ms" ASC
+    SUM("t11"."plays_1d") OVER (
+      PARTITION BY "t11"."track_id"
+      ORDER BY "t11"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1d",
-    SUM("t10"."skips_1h") OVER (
-      PARTITION BY "t10"."track_id"
-      ORDER BY "t10"."tick_ms" ASC
+    SUM("t11"."skips_1h") OVER (
+      PARTITION BY "t11"."track_id"
+      ORDER BY "t11"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "skips_1h"
   FROM (
     SELECT
-      "t9".*
-      EXCLUDE ("second")
+      "t10"."track_id",
+      "t10"."tick_ms",
+      "t10"."plays_1m",
+      "t10"."plays_1h",
+      "t10"."plays_1d",
+      "t10"."skips_1h",
+      (
+        "t10"."tick_ms" - (
+          "t10"."tick_ms" % 1000
+        )
+      ) + 1000 AS "second"
     FROM (
       SELECT
-        "t8"."track_id",
-        "t8"."second",
-        MAX("t8"."tick_ms") AS "tick_ms",
-        SUM("t8"."plays_1m") AS "plays_1m",
-        SUM("t8"."plays_1h") AS "plays_1h",
-        SUM("t8"."plays_1d") AS "plays_1d",
-        SUM("t8"."skips_1h") AS "skips_1h"
+        "t9".*
+        EXCLUDE ("second")
       FROM (
         SELECT
-          "t7"."track_id",
-          "t7"."tick_ms",
-          "t7"."plays_1m",
-          "t7"."plays_1h",
-          "t7"."plays_1d",
-          "t7"."skips_1h",
-          (
-            "t7"."tick_ms" - (
-              "t7"."tick_ms" % 1000
-            )
-          ) + 1000 AS "second"
+          "t8"."track_id",
+          "t8"."second",
+          MAX("t8"."tick_ms") AS "tick_ms",
+          SUM("t8"."plays_1m") AS "plays_1m",
+          SUM("t8"."plays_1h") AS "plays_1h",
+          SUM("t8"."plays_1d") AS "plays_1d",
+          SUM("t8"."skips_1h") AS "skips_1h"
         FROM (
           SELECT
-            *
+            "t7"."track_id",
+            "t7"."tick_ms",
+            "t7"."plays_1m",
+            "t7"."plays_1h",
+            "t7"."plays_1d",
+            "t7"."skips_1h",
+            (
+              "t7"."tick_ms" - (
+                "t7"."tick_ms" % 1000
+              )
+            ) + 1000 AS "second"
           FROM (
             SELECT
               *
@@ -70,12 +80,59 @@ FROM (
                 *
               FROM (
                 SELECT
+                  *
+                FROM (
+                  SELECT
+                    "t0"."track_id",
+                    "t0"."event_time_ms" AS "tick_ms",
+                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
+                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
+                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
+                    CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h"
+                  FROM "events" AS "t0"
+                  WHERE
+                    "t0"."track_id" IS NOT NULL
+                    AND (
+                      (
+                        "t0"."event_type" = 'PLAY'
+                      ) OR (
+                        "t0"."event_type" = 'SKIP'
+                      )
+                    )
+                ) AS "t1"
+                UNION ALL
+                SELECT
+                  *
+                FROM (
+                  SELECT
+                    "t0"."track_id",
+                    "t0"."event_time_ms" + 60000 AS "tick_ms",
+                    -(
+                      CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                    ) AS "plays_1m",
+                    0 AS "plays_1h",
+                    0 AS "plays_1d",
+                    0 AS "skips_1h"
+                  FROM "events" AS "t0"
+                  WHERE
+                    "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
+                ) AS "t3"
+              ) AS "t5"
+              UNION ALL
+              SELECT
+                *
+              FROM (
+                SELECT
                   "t0"."track_id",
-                  "t0"."event_time_ms" AS "tick_ms",
-                  CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
-                  CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
-                  CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
-                  CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h"
+                  "t0"."event_time_ms" + 3600000 AS "tick_ms",
+                  0 AS "plays_1m",
+                  -(
+                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                  ) AS "plays_1h",
+                  0 AS "plays_1d",
+                  -(
+                    CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END
+                  ) AS "skips_1h"
                 FROM "events" AS "t0"
                 WHERE
                   "t0"."track_id" IS NOT NULL
@@ -86,74 +143,31 @@ FROM (
                       "t0"."event_type" = 'SKIP'
                     )
                   )
-              ) AS "t1"
-              UNION ALL
-              SELECT
-                *
-              FROM (
-                SELECT
-                  "t0"."track_id",
-                  "t0"."event_time_ms" + 60000 AS "tick_ms",
-                  -(
-                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-                  ) AS "plays_1m",
-                  0 AS "plays_1h",
-                  0 AS "plays_1d",
-                  0 AS "skips_1h"
-                FROM "events" AS "t0"
-                WHERE
-                  "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
-              ) AS "t3"
-            ) AS "t5"
+              ) AS "t4"
+            ) AS "t6"
             UNION ALL
             SELECT
               *
             FROM (
               SELECT
                 "t0"."track_id",
-                "t0"."event_time_ms" + 3600000 AS "tick_ms",
+                "t0"."event_time_ms" + 86400000 AS "tick_ms",
                 0 AS "plays_1m",
+                0 AS "plays_1h",
                 -(
                   CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-                ) AS "plays_1h",
-                0 AS "plays_1d",
-                -(
-                  CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END
-                ) AS "skips_1h"
+                ) AS "plays_1d",
+                0 AS "skips_1h"
               FROM "events" AS "t0"
               WHERE
-                "t0"."track_id" IS NOT NULL
-                AND (
-                  (
-                    "t0"."event_type" = 'PLAY'
-                  ) OR (
-                    "t0"."event_type" = 'SKIP'
-                  )
-                )
-            ) AS "t4"
-          ) AS "t6"
-          UNION ALL
-          SELECT
-            *
-          FROM (
-            SELECT
-              "t0"."track_id",
-              "t0"."event_time_ms" + 86400000 AS "tick_ms",
-              0 AS "plays_1m",
-              0 AS "plays_1h",
-              -(
-                CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-              ) AS "plays_1d",
-              0 AS "skips_1h"
-            FROM "events" AS "t0"
-            WHERE
-              "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
-          ) AS "t2"
-        ) AS "t7"
-      ) AS "t8"
-      GROUP BY
-        1,
-        2
-    ) AS "t9"
-  ) AS "t10"
-) AS "t11"
+                "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
+            ) AS "t2"
+          ) AS "t7"
+        ) AS "t8"
+        GROUP BY
+          1,
+          2
+      ) AS "t9"
+    ) AS "t10"
+  ) AS "t11"
+) AS "t12"

@@ -39,7 +39,7 @@ WHERE
 SELECT * FROM `artist_ticks_0` UNION ALL SELECT * FROM `artist_ticks_1` UNION ALL SELECT * FROM `artist_ticks_2`
 
 -- artist_ticks_tiles
-SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`
+SELECT `artist_id`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `artist_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `artist_id`, `window_start`, `window_end`, `window_time`
 
 -- artist_rows
 SELECT

@@ -223,7 +223,7 @@ FROM (
 SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4`
 
 -- listener_ticks_tiles
-SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
 SELECT

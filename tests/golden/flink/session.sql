@@ -213,10 +213,10 @@ WHERE
   `t0`.`ends`
 
 -- session_progress_tiles
-SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_progress`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- session_ends_tiles
-SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_ends`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, MAX(`last_event_ms`) AS `last_event_ms`, MAX(`opened_ms`) AS `opened_ms`, MAX(`total_events`) AS `total_events`, MAX(`total_session_plays`) AS `total_session_plays`, MAX(`total_session_skips`) AS `total_session_skips`, MAX(`total_session_listen_ms`) AS `total_session_listen_ms`, MAX(`before_events`) AS `before_events`, MAX(`before_session_plays`) AS `before_session_plays`, MAX(`before_session_skips`) AS `before_session_skips`, MAX(`before_session_listen_ms`) AS `before_session_listen_ms`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `session_ends`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- session_rows
 SELECT
@@ -265,6 +265,7 @@ FROM (
     `t0`.`before_session_listen_ms`,
     `t0`.`tick_ms`,
     `t0`.`arrival`,
+    `t0`.`rowtime`,
     (
       `t0`.`tick_ms` - (
         `t0`.`tick_ms` % 1000

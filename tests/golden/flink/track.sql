@@ -76,7 +76,7 @@ WHERE
 SELECT * FROM `track_ticks_0` UNION ALL SELECT * FROM `track_ticks_1` UNION ALL SELECT * FROM `track_ticks_2` UNION ALL SELECT * FROM `track_ticks_3`
 
 -- track_ticks_tiles
-SELECT `track_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, MAX(`tick_ms`) AS `tick_ms`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `track_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `track_id`, `window_start`, `window_end`, `window_time`
+SELECT `track_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `track_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `track_id`, `window_start`, `window_end`, `window_time`
 
 -- track_rows
 SELECT

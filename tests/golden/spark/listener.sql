@@ -1,129 +1,144 @@
 SELECT
-  `t15`.`user_id`,
+  `t16`.`user_id`,
   (
-    `t15`.`tick_ms` - (
-      `t15`.`tick_ms` % 1000
+    `t16`.`tick_ms` - (
+      `t16`.`tick_ms` % 1000
     )
   ) + 1000 AS `event_timestamp_ms`,
-  `t15`.`plays_1m`,
-  `t15`.`plays_1h`,
-  `t15`.`plays_1d`,
-  `t15`.`skips_1h`,
-  `t15`.`early_skips_1h`,
-  `t15`.`pauses_1h`,
-  `t15`.`completes_1h`,
-  `t15`.`listen_ms_1h`,
+  `t16`.`plays_1m`,
+  `t16`.`plays_1h`,
+  `t16`.`plays_1d`,
+  `t16`.`skips_1h`,
+  `t16`.`early_skips_1h`,
+  `t16`.`pauses_1h`,
+  `t16`.`completes_1h`,
+  `t16`.`listen_ms_1h`,
   IF(
-    `t15`.`plays_1h` = 0,
+    `t16`.`plays_1h` = 0,
     CAST(NULL AS DOUBLE),
-    CAST(`t15`.`skips_1h` AS DOUBLE) / CAST(`t15`.`plays_1h` AS DOUBLE)
+    CAST(`t16`.`skips_1h` AS DOUBLE) / CAST(`t16`.`plays_1h` AS DOUBLE)
   ) AS `skip_rate_1h`,
   SPLIT(
     SUBSTRING(
-      `t15`.`last_5_tracks`,
+      `t16`.`last_5_tracks`,
       IF((
         39 + 1
-      ) >= 1, 39 + 1, 39 + 1 + LENGTH(`t15`.`last_5_tracks`))
+      ) >= 1, 39 + 1, 39 + 1 + LENGTH(`t16`.`last_5_tracks`))
     ),
     '\037'
   ) AS `last_5_tracks`
 FROM (
   SELECT
-    `t14`.`user_id`,
-    `t14`.`tick_ms`,
-    SUM(`t14`.`plays_1m`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    `t15`.`user_id`,
+    `t15`.`tick_ms`,
+    SUM(`t15`.`plays_1m`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1m`,
-    SUM(`t14`.`plays_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`plays_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1h`,
-    SUM(`t14`.`plays_1d`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`plays_1d`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `plays_1d`,
-    SUM(`t14`.`skips_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`skips_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `skips_1h`,
-    SUM(`t14`.`early_skips_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`early_skips_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `early_skips_1h`,
-    SUM(`t14`.`pauses_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`pauses_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `pauses_1h`,
-    SUM(`t14`.`completes_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`completes_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `completes_1h`,
-    SUM(`t14`.`listen_ms_1h`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    SUM(`t15`.`listen_ms_1h`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `listen_ms_1h`,
-    MAX(`t14`.`last_5_tracks`) OVER (
-      PARTITION BY `t14`.`user_id`
-      ORDER BY `t14`.`tick_ms` ASC NULLS LAST
+    MAX(`t15`.`last_5_tracks`) OVER (
+      PARTITION BY `t15`.`user_id`
+      ORDER BY `t15`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `last_5_tracks`
   FROM (
     SELECT
-      `t13`.`user_id`,
-      `t13`.`tick_ms`,
-      `t13`.`plays_1m`,
-      `t13`.`plays_1h`,
-      `t13`.`plays_1d`,
-      `t13`.`skips_1h`,
-      `t13`.`early_skips_1h`,
-      `t13`.`pauses_1h`,
-      `t13`.`completes_1h`,
-      `t13`.`listen_ms_1h`,
-      `t13`.`last_5_tracks`
+      `t14`.`user_id`,
+      `t14`.`tick_ms`,
+      `t14`.`plays_1m`,
+      `t14`.`plays_1h`,
+      `t14`.`plays_1d`,
+      `t14`.`skips_1h`,
+      `t14`.`early_skips_1h`,
+      `t14`.`pauses_1h`,
+      `t14`.`completes_1h`,
+      `t14`.`listen_ms_1h`,
+      `t14`.`last_5_tracks`,
+      (
+        `t14`.`tick_ms` - (
+          `t14`.`tick_ms` % 1000
+        )
+      ) + 1000 AS `second`
     FROM (
       SELECT
-        `t12`.`user_id`,
-        `t12`.`second`,
-        MAX(`t12`.`tick_ms`) AS `tick_ms`,
-        SUM(`t12`.`plays_1m`) AS `plays_1m`,
-        SUM(`t12`.`plays_1h`) AS `plays_1h`,
-        SUM(`t12`.`plays_1d`) AS `plays_1d`,
-        SUM(`t12`.`skips_1h`) AS `skips_1h`,
-        SUM(`t12`.`early_skips_1h`) AS `early_skips_1h`,
-        SUM(`t12`.`pauses_1h`) AS `pauses_1h`,
-        SUM(`t12`.`completes_1h`) AS `completes_1h`,
-        SUM(`t12`.`listen_ms_1h`) AS `listen_ms_1h`,
-        MAX(`t12`.`last_5_tracks`) AS `last_5_tracks`
+        `t13`.`user_id`,
+        `t13`.`tick_ms`,
+        `t13`.`plays_1m`,
+        `t13`.`plays_1h`,
+        `t13`.`plays_1d`,
+        `t13`.`skips_1h`,
+        `t13`.`early_skips_1h`,
+        `t13`.`pauses_1h`,
+        `t13`.`completes_1h`,
+        `t13`.`listen_ms_1h`,
+        `t13`.`last_5_tracks`
       FROM (
         SELECT
-          `t11`.`user_id`,
-          `t11`.`tick_ms`,
-          `t11`.`plays_1m`,
-          `t11`.`plays_1h`,
-          `t11`.`plays_1d`,
-          `t11`.`skips_1h`,
-          `t11`.`early_skips_1h`,
-          `t11`.`pauses_1h`,
-          `t11`.`completes_1h`,
-          `t11`.`listen_ms_1h`,
-          `t11`.`last_5_tracks`,
-          (
-            `t11`.`tick_ms` - (
-              `t11`.`tick_ms` % 1000
-            )
-          ) + 1000 AS `second`
+          `t12`.`user_id`,
+          `t12`.`second`,
+          MAX(`t12`.`tick_ms`) AS `tick_ms`,
+          SUM(`t12`.`plays_1m`) AS `plays_1m`,
+          SUM(`t12`.`plays_1h`) AS `plays_1h`,
+          SUM(`t12`.`plays_1d`) AS `plays_1d`,
+          SUM(`t12`.`skips_1h`) AS `skips_1h`,
+          SUM(`t12`.`early_skips_1h`) AS `early_skips_1h`,
+          SUM(`t12`.`pauses_1h`) AS `pauses_1h`,
+          SUM(`t12`.`completes_1h`) AS `completes_1h`,
+          SUM(`t12`.`listen_ms_1h`) AS `listen_ms_1h`,
+          MAX(`t12`.`last_5_tracks`) AS `last_5_tracks`
         FROM (
           SELECT
-            *
+            `t11`.`user_id`,
+            `t11`.`tick_ms`,
+            `t11`.`plays_1m`,
+            `t11`.`plays_1h`,
+            `t11`.`plays_1d`,
+            `t11`.`skips_1h`,
+            `t11`.`early_skips_1h`,
+            `t11`.`pauses_1h`,
+            `t11`.`completes_1h`,
+            `t11`.`listen_ms_1h`,
+            `t11`.`last_5_tracks`,
+            (
+              `t11`.`tick_ms` - (
+                `t11`.`tick_ms` % 1000
+              )
+            ) + 1000 AS `second`
           FROM (
             SELECT
               *
@@ -135,20 +150,104 @@ FROM (
                   *
                 FROM (
                   SELECT
+                    *
+                  FROM (
+                    SELECT
+                      `t0`.`user_id`,
+                      `t0`.`event_time_ms` AS `tick_ms`,
+                      IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1m`,
+                      IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1h`,
+                      IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1d`,
+                      IF(`t0`.`event_type` = 'SKIP', 1, 0) AS `skips_1h`,
+                      IF((
+                        `t0`.`event_type` = 'SKIP'
+                      ) AND (
+                        `t0`.`ms_played` < 5000
+                      ), 1, 0) AS `early_skips_1h`,
+                      IF(`t0`.`event_type` = 'PAUSE', 1, 0) AS `pauses_1h`,
+                      IF(`t0`.`event_type` = 'COMPLETE', 1, 0) AS `completes_1h`,
+                      IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0) AS `listen_ms_1h`,
+                      CAST(NULL AS STRING) AS `last_5_tracks`
+                    FROM `events` AS `t0`
+                    WHERE
+                      NOT `t0`.`user_id` IS NULL
+                      AND (
+                        (
+                          `t0`.`event_type` = 'PLAY'
+                        )
+                        OR (
+                          `t0`.`event_type` = 'SKIP'
+                        )
+                        OR (
+                          (
+                            `t0`.`event_type` = 'SKIP'
+                          ) AND (
+                            `t0`.`ms_played` < 5000
+                          )
+                        )
+                        OR (
+                          `t0`.`event_type` = 'PAUSE'
+                        )
+                        OR (
+                          `t0`.`event_type` = 'COMPLETE'
+                        )
+                        OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+                      )
+                  ) AS `t6`
+                  UNION ALL
+                  SELECT
+                    *
+                  FROM (
+                    SELECT
+                      `t0`.`user_id`,
+                      `t0`.`event_time_ms` + 60000 AS `tick_ms`,
+                      -(
+                        IF(`t0`.`event_type` = 'PLAY', 1, 0)
+                      ) AS `plays_1m`,
+                      0 AS `plays_1h`,
+                      0 AS `plays_1d`,
+                      0 AS `skips_1h`,
+                      0 AS `early_skips_1h`,
+                      0 AS `pauses_1h`,
+                      0 AS `completes_1h`,
+                      0 AS `listen_ms_1h`,
+                      CAST(NULL AS STRING) AS `last_5_tracks`
+                    FROM `events` AS `t0`
+                    WHERE
+                      NOT `t0`.`user_id` IS NULL AND `t0`.`event_type` = 'PLAY'
+                  ) AS `t3`
+                ) AS `t7`
+                UNION ALL
+                SELECT
+                  *
+                FROM (
+                  SELECT
                     `t0`.`user_id`,
-                    `t0`.`event_time_ms` AS `tick_ms`,
-                    IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1m`,
-                    IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1h`,
-                    IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays_1d`,
-                    IF(`t0`.`event_type` = 'SKIP', 1, 0) AS `skips_1h`,
-                    IF((
-                      `t0`.`event_type` = 'SKIP'
-                    ) AND (
-                      `t0`.`ms_played` < 5000
-                    ), 1, 0) AS `early_skips_1h`,
-                    IF(`t0`.`event_type` = 'PAUSE', 1, 0) AS `pauses_1h`,
-                    IF(`t0`.`event_type` = 'COMPLETE', 1, 0) AS `completes_1h`,
-                    IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0) AS `listen_ms_1h`,
+                    `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
+                    0 AS `plays_1m`,
+                    -(
+                      IF(`t0`.`event_type` = 'PLAY', 1, 0)
+                    ) AS `plays_1h`,
+                    0 AS `plays_1d`,
+                    -(
+                      IF(`t0`.`event_type` = 'SKIP', 1, 0)
+                    ) AS `skips_1h`,
+                    -(
+                      IF((
+                        `t0`.`event_type` = 'SKIP'
+                      ) AND (
+                        `t0`.`ms_played` < 5000
+                      ), 1, 0)
+                    ) AS `early_skips_1h`,
+                    -(
+                      IF(`t0`.`event_type` = 'PAUSE', 1, 0)
+                    ) AS `pauses_1h`,
+                    -(
+                      IF(`t0`.`event_type` = 'COMPLETE', 1, 0)
+                    ) AS `completes_1h`,
+                    -(
+                      IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0)
+                    ) AS `listen_ms_1h`,
                     CAST(NULL AS STRING) AS `last_5_tracks`
                   FROM `events` AS `t0`
                   WHERE
@@ -175,175 +274,95 @@ FROM (
                       )
                       OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
                     )
-                ) AS `t6`
-                UNION ALL
-                SELECT
-                  *
-                FROM (
-                  SELECT
-                    `t0`.`user_id`,
-                    `t0`.`event_time_ms` + 60000 AS `tick_ms`,
-                    -(
-                      IF(`t0`.`event_type` = 'PLAY', 1, 0)
-                    ) AS `plays_1m`,
-                    0 AS `plays_1h`,
-                    0 AS `plays_1d`,
-                    0 AS `skips_1h`,
-                    0 AS `early_skips_1h`,
-                    0 AS `pauses_1h`,
-                    0 AS `completes_1h`,
-                    0 AS `listen_ms_1h`,
-                    CAST(NULL AS STRING) AS `last_5_tracks`
-                  FROM `events` AS `t0`
-                  WHERE
-                    NOT `t0`.`user_id` IS NULL AND `t0`.`event_type` = 'PLAY'
-                ) AS `t3`
-              ) AS `t7`
+                ) AS `t5`
+              ) AS `t8`
               UNION ALL
               SELECT
                 *
               FROM (
                 SELECT
                   `t0`.`user_id`,
-                  `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
+                  `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
                   0 AS `plays_1m`,
+                  0 AS `plays_1h`,
                   -(
                     IF(`t0`.`event_type` = 'PLAY', 1, 0)
-                  ) AS `plays_1h`,
-                  0 AS `plays_1d`,
-                  -(
-                    IF(`t0`.`event_type` = 'SKIP', 1, 0)
-                  ) AS `skips_1h`,
-                  -(
-                    IF((
-                      `t0`.`event_type` = 'SKIP'
-                    ) AND (
-                      `t0`.`ms_played` < 5000
-                    ), 1, 0)
-                  ) AS `early_skips_1h`,
-                  -(
-                    IF(`t0`.`event_type` = 'PAUSE', 1, 0)
-                  ) AS `pauses_1h`,
-                  -(
-                    IF(`t0`.`event_type` = 'COMPLETE', 1, 0)
-                  ) AS `completes_1h`,
-                  -(
-                    IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0)
-                  ) AS `listen_ms_1h`,
+                  ) AS `plays_1d`,
+                  0 AS `skips_1h`,
+                  0 AS `early_skips_1h`,
+                  0 AS `pauses_1h`,
+                  0 AS `completes_1h`,
+                  0 AS `listen_ms_1h`,
                   CAST(NULL AS STRING) AS `last_5_tracks`
                 FROM `events` AS `t0`
                 WHERE
-                  NOT `t0`.`user_id` IS NULL
-                  AND (
-                    (
-                      `t0`.`event_type` = 'PLAY'
-                    )
-                    OR (
-                      `t0`.`event_type` = 'SKIP'
-                    )
-                    OR (
-                      (
-                        `t0`.`event_type` = 'SKIP'
-                      ) AND (
-                        `t0`.`ms_played` < 5000
-                      )
-                    )
-                    OR (
-                      `t0`.`event_type` = 'PAUSE'
-                    )
-                    OR (
-                      `t0`.`event_type` = 'COMPLETE'
-                    )
-                    OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
-                  )
-              ) AS `t5`
-            ) AS `t8`
+                  NOT `t0`.`user_id` IS NULL AND `t0`.`event_type` = 'PLAY'
+              ) AS `t2`
+            ) AS `t9`
             UNION ALL
             SELECT
               *
             FROM (
               SELECT
-                `t0`.`user_id`,
-                `t0`.`event_time_ms` + 86400000 AS `tick_ms`,
+                `t4`.`user_id`,
+                `t4`.`event_time_ms` AS `tick_ms`,
                 0 AS `plays_1m`,
                 0 AS `plays_1h`,
-                -(
-                  IF(`t0`.`event_type` = 'PLAY', 1, 0)
-                ) AS `plays_1d`,
+                0 AS `plays_1d`,
                 0 AS `skips_1h`,
                 0 AS `early_skips_1h`,
                 0 AS `pauses_1h`,
                 0 AS `completes_1h`,
                 0 AS `listen_ms_1h`,
-                CAST(NULL AS STRING) AS `last_5_tracks`
-              FROM `events` AS `t0`
-              WHERE
-                NOT `t0`.`user_id` IS NULL AND `t0`.`event_type` = 'PLAY'
-            ) AS `t2`
-          ) AS `t9`
-          UNION ALL
-          SELECT
-            *
-          FROM (
-            SELECT
-              `t4`.`user_id`,
-              `t4`.`event_time_ms` AS `tick_ms`,
-              0 AS `plays_1m`,
-              0 AS `plays_1h`,
-              0 AS `plays_1d`,
-              0 AS `skips_1h`,
-              0 AS `early_skips_1h`,
-              0 AS `pauses_1h`,
-              0 AS `completes_1h`,
-              0 AS `listen_ms_1h`,
-              CONCAT_WS(
-                '',
-                CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
-                CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-                CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
-                IF(SIZE(`t4`.`names`) > 0, CONCAT_WS('\037', `t4`.`names`), NULL)
-              ) AS `last_5_tracks`
-            FROM (
-              SELECT
-                `t1`.`event_id`,
-                `t1`.`user_id`,
-                `t1`.`track_id`,
-                `t1`.`artist_id`,
-                `t1`.`event_type`,
-                `t1`.`event_time_ms`,
-                `t1`.`position_ms`,
-                `t1`.`ms_played`,
-                `t1`.`duration_ms`,
-                `t1`.`content_type`,
-                `t1`.`context`,
-                `t1`.`request_id`,
-                `t1`.`device`,
-                `t1`.`country`,
-                `t1`.`client_version`,
-                `t1`.`kafka_partition`,
-                `t1`.`kafka_offset`,
-                `t1`.`late`,
-                COLLECT_LIST(`t1`.`track_id`) OVER (
-                  PARTITION BY `t1`.`user_id`
-                  ORDER BY `t1`.`event_time_ms` DESC, `t1`.`kafka_partition` DESC, `t1`.`kafka_offset` DESC
-                  ROWS BETWEEN CURRENT ROW AND 4 FOLLOWING
-                ) AS `names`
+                CONCAT_WS(
+                  '',
+                  CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
+                  CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+                  CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
+                  IF(SIZE(`t4`.`names`) > 0, CONCAT_WS('\037', `t4`.`names`), NULL)
+                ) AS `last_5_tracks`
               FROM (
                 SELECT
-                  *
-                FROM `events` AS `t0`
-                WHERE
-                  NOT `t0`.`user_id` IS NULL
-                  AND `t0`.`event_type` = 'PLAY'
-                  AND NOT `t0`.`track_id` IS NULL
-              ) AS `t1`
-            ) AS `t4`
-          ) AS `t10`
-        ) AS `t11`
-      ) AS `t12`
-      GROUP BY
-        1,
-        2
-    ) AS `t13`
-  ) AS `t14`
-) AS `t15`
+                  `t1`.`event_id`,
+                  `t1`.`user_id`,
+                  `t1`.`track_id`,
+                  `t1`.`artist_id`,
+                  `t1`.`event_type`,
+                  `t1`.`event_time_ms`,
+                  `t1`.`position_ms`,
+                  `t1`.`ms_played`,
+                  `t1`.`duration_ms`,
+                  `t1`.`content_type`,
+                  `t1`.`context`,
+                  `t1`.`request_id`,
+                  `t1`.`device`,
+                  `t1`.`country`,
+                  `t1`.`client_version`,
+                  `t1`.`kafka_partition`,
+                  `t1`.`kafka_offset`,
+                  `t1`.`late`,
+                  COLLECT_LIST(`t1`.`track_id`) OVER (
+                    PARTITION BY `t1`.`user_id`
+                    ORDER BY `t1`.`event_time_ms` DESC, `t1`.`kafka_partition` DESC, `t1`.`kafka_offset` DESC
+                    ROWS BETWEEN CURRENT ROW AND 4 FOLLOWING
+                  ) AS `names`
+                FROM (
+                  SELECT
+                    *
+                  FROM `events` AS `t0`
+                  WHERE
+                    NOT `t0`.`user_id` IS NULL
+                    AND `t0`.`event_type` = 'PLAY'
+                    AND NOT `t0`.`track_id` IS NULL
+                ) AS `t1`
+              ) AS `t4`
+            ) AS `t10`
+          ) AS `t11`
+        ) AS `t12`
+        GROUP BY
+          1,
+          2
+      ) AS `t13`
+    ) AS `t14`
+  ) AS `t15`
+) AS `t16`

@@ -1,0 +1,184 @@
+"""What a declared expression may hold: the operations that every engine computes alike, with their naive reading.
+
+Sines and logarithms are not among them: engines differ in the last digit.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+
+from playhead.errors import UnsupportedError
+
+_BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
+    ops.Equals: operator.eq,
+    ops.NotEquals: operator.ne,
+    ops.Less: operator.lt,
+    ops.LessEqual: operator.le,
+    ops.Greater: operator.gt,
+    ops.GreaterEqual: operator.ge,
+    ops.Add: operator.add,
+    ops.Subtract: operator.sub,
+    ops.Multiply: operator.mul,
+    ops.Divide: lambda a, b: None if b == 0 else a / b,
+}
+_UNARY: Mapping[type, Callable[[Any], Any]] = {ops.Not: operator.not_, ops.Negate: operator.neg}
+_NULLS = (ops.IsNull, ops.NotNull, ops.Coalesce, ops.And, ops.Or, ops.IfElse, ops.InValues)
+_LEAVES = (ops.Field, ops.Literal, ops.Cast)
+ALLOWED: tuple[type, ...] = (*_BINARY, *_UNARY, *_NULLS, *_LEAVES)
+"""Operations of expressions over events and over features."""
+
+
+def check(value: ir.Value) -> None:
+    """Refuse what the engines may compute differently.
+
+    Raises:
+        UnsupportedError: it names the operation.
+
+    >>> import ibis
+    >>> check(ibis.table({"x": "int64"}, name="t").x.sqrt())
+    Traceback (most recent call last):
+    ...
+    playhead.errors.UnsupportedError: Sqrt is not computed alike by every engine — hint: allowed are comparisons, + - * /, and or not, isnull, coalesce, ifelse, isin, cast
+    """  # noqa: E501
+    for node in value.op().find(ops.Value):
+        if isinstance(node, ops.Cast) and node.arg.dtype.is_floating() and not node.to.is_floating():
+            raise UnsupportedError(f"a cast from {node.arg.dtype} to {node.to} is not computed alike by every engine")
+        if not isinstance(node, ALLOWED):
+            raise UnsupportedError(
+                f"{type(node).__name__} is not computed alike by every engine",
+                hint="allowed are comparisons, + - * /, and or not, isnull, coalesce, ifelse, isin, cast",
+            )
+
+
+def resolve(expression: Any, columns: ir.Table | Mapping[str, ir.Value]) -> ir.Value:
+    """A declared expression over these columns; a quotient is float64, and null when its denominator is 0.
+
+    Args:
+        expression: a deferred expression.
+        columns: a table, or the values behind each name.
+
+    Raises:
+        AttributeError: it names no column.
+    """
+    table = _Columns(columns) if isinstance(columns, Mapping) else columns
+    value: ir.Value = expression.resolve(table)
+    return value.op().replace(_quotient).to_expr() if value.op().find(ops.Divide) else value
+
+
+class _Columns(dict[str, ir.Value]):
+    def __getattr__(self, name: str) -> ir.Value:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no number has the attribute {name!r}", name=name) from None
+
+
+def _quotient(node: Any, kwargs: Any) -> Any:
+    """Engines divide integers by integers in ways of their own."""
+    made = node.__recreate__(kwargs) if kwargs else node
+    if not isinstance(made, ops.Divide):
+        return made
+    top, bottom = made.left.to_expr(), made.right.to_expr()
+    quotient = top.cast("float64") / bottom.cast("float64")
+    return ibis.ifelse(bottom == 0, ibis.null("float64"), quotient).op()
+
+
+def evaluate_over(expression: Any, row: Mapping[str, Any], types: Mapping[str, Any]) -> Any:
+    """A declared expression on one row.
+
+    Args:
+        expression: a deferred expression.
+        row: the columns that it may name.
+        types: their ibis types.
+
+    >>> from ibis import _
+    >>> types = {"skips": "int64", "plays": "int64"}
+    >>> evaluate_over(_.skips / (_.plays + 1), {"skips": 1, "plays": 3}, types)
+    0.25
+    >>> evaluate_over(_.skips / _.plays, {"skips": 1, "plays": 0}, types) is None
+    True
+    """
+    return evaluate(_node(_ById(expression), tuple(types.items())), row)
+
+
+class _ById:
+    """An expression as a key: `==` between expressions makes another expression."""
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.expression is other.expression
+
+    def __hash__(self) -> int:
+        return id(self.expression)
+
+
+@functools.lru_cache(maxsize=1024)
+def _node(key: _ById, types: tuple[tuple[str, Any], ...]) -> Any:
+    return resolve(key.expression, ibis.table(dict(types), name="row")).op()
+
+
+def evaluate(node: Any, row: Mapping[str, Any]) -> Any:
+    """An operation on one row, in SQL's three-valued logic: None is null.
+
+    Args:
+        node: as `expression.resolve(table).op()`.
+        row: the table's columns.
+
+    Raises:
+        UnsupportedError: an operation that is not among `ALLOWED`.
+    """
+    if isinstance(node, ops.Field):
+        return row[node.name]
+    if isinstance(node, ops.Literal):
+        return node.value
+    if isinstance(node, ops.Cast):
+        return _cast(evaluate(node.arg, row), node.to)
+    if isinstance(node, _NULLS):
+        return _with_nulls(node, row)
+    if type(node) in _UNARY:
+        value = evaluate(node.arg, row)
+        return None if value is None else _UNARY[type(node)](value)
+    if type(node) in _BINARY:
+        left, right = evaluate(node.left, row), evaluate(node.right, row)
+        return None if left is None or right is None else _BINARY[type(node)](left, right)
+    raise UnsupportedError(f"{type(node).__name__} has no naive reading")
+
+
+def _with_nulls(node: Any, row: Mapping[str, Any]) -> Any:
+    """Operations that a null does not simply pass through."""
+    if isinstance(node, ops.IsNull):
+        return evaluate(node.arg, row) is None
+    if isinstance(node, ops.NotNull):
+        return evaluate(node.arg, row) is not None
+    if isinstance(node, ops.Coalesce):
+        return next((v for each in node.arg if (v := evaluate(each, row)) is not None), None)
+    if isinstance(node, ops.IfElse):
+        return evaluate(node.true_expr if evaluate(node.bool_expr, row) else node.false_null_expr, row)
+    if isinstance(node, ops.InValues):
+        value = evaluate(node.value, row)
+        return None if value is None else value in [evaluate(option, row) for option in node.options]
+    pair = (evaluate(node.left, row), evaluate(node.right, row))
+    decisive = isinstance(node, ops.Or)
+    if decisive in pair:
+        return decisive
+    return None if None in pair else not decisive
+
+
+def _cast(value: Any, to: dt.DataType) -> Any:
+    if value is None:
+        return None
+    if isinstance(to, dt.Floating):
+        return float(value)
+    if isinstance(to, dt.Integer):
+        return int(value)
+    return str(value) if isinstance(to, dt.String) else value

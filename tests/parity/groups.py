@@ -1,0 +1,84 @@
+"""What the parity tests hold the engines to: the application's groups, and for each window one with every aggregate."""
+
+from __future__ import annotations
+
+from ibis import _
+
+import features
+from features.entities import ends_play, is_complete, is_play, is_skip, user
+from playhead.declare import (
+    Count,
+    CountDistinct,
+    Derived,
+    FeatureGroup,
+    First,
+    Last,
+    LastK,
+    Max,
+    Mean,
+    Min,
+    Ratio,
+    SessionStart,
+    Sum,
+    days,
+    lifetime,
+    session,
+    sliding,
+)
+from playhead.plan import DailyPlan, SessionPlan, SlidingPlan, compile_group
+
+EVERY_SLIDING = FeatureGroup(
+    name="every_sliding",
+    entity=user,
+    features=(
+        Count("plays", where=is_play, over=(*sliding("1m", "1h"), *lifetime())),
+        Sum("heard", _.ms_played, where=ends_play, over=(*sliding("1s"), *lifetime())),
+        Mean("heard_mean", _.ms_played, where=ends_play, over=(*sliding("1m", "1h"), *lifetime())),
+        Min("least", _.ms_played, where=ends_play, over=(*sliding("1s", "1m", "1h"), *lifetime())),
+        Max("most", _.ms_played, where=ends_play, over=sliding("1m")),
+        First("first_track", _.track_id, where=is_play, over=(*sliding("1h"), *lifetime())),
+        Last("last_kind", _.event_type, where=_.event_type.notnull(), over=sliding("1m", "1d")),
+        Last("last_ms", _.ms_played, where=ends_play, over=sliding("1m")),
+        CountDistinct("tracks", _.track_id, where=is_play, over=(*sliding("1s", "1m", "1h"), *lifetime())),
+        CountDistinct("artists", _.artist_id, where=is_skip, over=sliding("1h")),
+        Derived("plays_a_track", _.plays_1h / (_.tracks_1h + 1)),
+        Derived("spread", _.most_1m - _.least_1m),
+        Derived("halves", (_.plays_1h * 2 - 1) / _.least_1m),
+        Ratio("spread_a_play", "spread", "plays_1h"),
+        LastK("last_3", _.track_id, k=3, where=is_play),
+    ),
+)
+ONLY_EXTREMES = FeatureGroup(
+    name="only_extremes", entity=user, features=(Max("longest", _.ms_played, where=is_complete, over=sliding("1h")),)
+)
+ONLY_DISTINCT = FeatureGroup(
+    name="only_distinct",
+    entity=user,
+    features=(CountDistinct("heard_ms", _.ms_played, where=ends_play, over=sliding("30s", "1d")),),
+)
+EVERY_SESSION = FeatureGroup(
+    name="every_session",
+    entity=user,
+    features=(
+        SessionStart("start", over=session()),
+        Count("plays", where=is_play, over=session()),
+        Count("skips", where=is_skip, over=session()),
+        Mean("listened", _.ms_played, where=ends_play, over=session()),
+        Ratio("skip_rate", "skips", "plays"),
+        Derived("listened_a_skip", _.listened / _.skips),
+    ),
+)
+EVERY_DAILY = FeatureGroup(
+    name="every_daily",
+    entity=user,
+    features=(
+        Count("plays", where=is_play, over=days(1, 7)),
+        Sum("listen_ms", _.ms_played, where=ends_play, over=days(7)),
+        Mean("listened", _.ms_played, where=ends_play, over=days(7)),
+        Derived("ms_a_play_7d", _.listen_ms_7d / _.plays_7d),
+    ),
+)
+
+ALL = (*features.GROUPS, EVERY_SLIDING, ONLY_EXTREMES, ONLY_DISTINCT, EVERY_SESSION, EVERY_DAILY)
+DAILY = [group for group in ALL if isinstance(compile_group(group), DailyPlan)]
+SPEED = [group for group in ALL if isinstance(compile_group(group), SlidingPlan | SessionPlan)]

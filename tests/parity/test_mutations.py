@@ -1,0 +1,39 @@
+"""The parity tests can fail: a bound of the plan that is moved by one unit is a difference to the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from playhead import days, relations
+from playhead.declare import FeatureGroup, FeatureService
+from playhead.evaluate import evaluate
+from tests.parity.groups import EVERY_DAILY, EVERY_SESSION, EVERY_SLIDING, ONLY_DISTINCT, ONLY_EXTREMES
+from tests.parity.streams import as_table, many_streams, spine_of
+
+MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
+    "an expiry a millisecond later": (EVERY_SLIDING, relations, "milliseconds", lambda ms: ms + 1),
+    "an expiry a millisecond earlier": (EVERY_SLIDING, relations, "milliseconds", lambda ms: ms - 1),
+    "a value known a millisecond too long": (ONLY_DISTINCT, relations, "milliseconds", lambda ms: ms + 1),
+    "a frame a millisecond longer": (ONLY_EXTREMES, relations, "_before", lambda ms: ms + 1),
+    "a frame a second shorter": (EVERY_SLIDING, relations, "_before", lambda ms: ms - 1_000),
+    "a gap a millisecond longer": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms + 1),
+    "a gap a millisecond shorter": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms - 1),
+    "a stamp a second earlier": (EVERY_SLIDING, relations, "_second_end", lambda stamp: stamp - 1_000),
+    "a day that ends a second later": (EVERY_DAILY, days, "end_ms_of", lambda ms: ms + 1_000),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_bound_moved_by_one_unit_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    group, module, function, moved = MUTATIONS[name]
+    service = FeatureService(name="mutated", groups=(group,))
+    events = many_streams(range(20), 100)
+    table, spine = as_table(events), spine_of(events, 0, 500)
+    expected = evaluate(service, table, spine, "oracle")
+    assert evaluate(service, table, spine).equals(expected)
+    right = getattr(module, function)
+    monkeypatch.setattr(module, function, lambda *given: moved(right(*given)))
+    assert not evaluate(service, table, spine).equals(expected)
