@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup demo test check golden bench proto lock clean
+.PHONY: help setup demo test check parity golden bench proto lock clean
 
 PYTHON := .venv/bin/python
 UV := $(or $(shell command -v uv),.tools/bin/uv)
@@ -24,8 +24,11 @@ check: setup ## lint, types and the fast tests
 	.venv/bin/mypy
 	$(PYTHON) -m pytest $(FAST) $(ARGS)
 
-golden: setup ## write the compiled SQL in tests/golden anew, for review
-	GOLDEN=write $(PYTHON) -m pytest -q tests/test_golden.py
+parity: setup ## every engine against the oracle on hundreds of random streams (PARITY_SEED=0 is the first)
+	PARITY=full $(PYTHON) -m pytest -v tests/parity $(ARGS)
+
+golden: setup ## write the compiled SQL in tests/golden and docs/support.md anew, for review
+	GOLDEN=write $(PYTHON) -m pytest -q tests/test_golden.py tests/test_docs.py
 
 bench: setup ## measure (SUITE=stream, or all); ends with one line of JSON
 	@$(PYTHON) -m benchmarks $(SUITE)

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from playhead.config import PROJECT
+from playhead.declare import BATCH_ONLY, SUPPORTED, Days, Lifetime, Session, Sliding
 
 MARKED = re.compile(r"<!-- run by tests/test_docs.py -->\n```python\n(.*?)```", re.DOTALL)
 PAGES = [*sorted((PROJECT / "docs").rglob("*.md")), PROJECT / "README.md", PROJECT / "benchmarks" / "README.md"]
 BLOCKS = [(page, code) for page in PAGES for code in MARKED.findall(page.read_text())]
+
+
+SUPPORT = PROJECT / "docs" / "support.md"
+WINDOWS: tuple[type, ...] = (Sliding, Lifetime, Session, Days)
+
+
+def support() -> str:
+    """The table of `docs/support.md`, from what declarations are checked against."""
+    lines = ["| | " + " | ".join(w.__name__.lower() for w in WINDOWS) + " |", "|---|" + "---|" * len(WINDOWS)]
+    for aggregate, windows in SUPPORTED.items():
+        engines = ["Spark, DuckDB" if w in BATCH_ONLY else "Flink, Spark, DuckDB" for w in WINDOWS]
+        cells = [made if w in windows else "—" for w, made in zip(WINDOWS, engines, strict=True)]
+        lines.append(f"| `{aggregate.__name__}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_the_support_matrix_is_what_is_checked() -> None:
+    text = SUPPORT.read_text()
+    before, table, after = re.split(r"((?:^\|.*\n)+)", text, maxsplit=1, flags=re.MULTILINE)
+    if os.environ.get("GOLDEN") == "write":
+        SUPPORT.write_text(f"{before}{support()}\n{after}")
+        table = f"{support()}\n"
+    assert table == f"{support()}\n", "meant? then `make golden`"
 
 
 def test_some_code_is_run() -> None:

@@ -221,6 +221,9 @@ SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
 )
 """Aggregate to the windows it may have."""
 
+BATCH_ONLY: tuple[type[Window], ...] = (Days,)
+"""Windows that Flink does not make; every other one is made by each engine."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureGroup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibis import _
 
 import features
-from features.entities import ends_play, is_complete, is_play, is_skip, user
+from features.entities import ends_play, is_play, is_skip, user
 from playhead.declare import (
     Count,
     CountDistinct,
@@ -49,7 +49,9 @@ EVERY_SLIDING = FeatureGroup(
     ),
 )
 ONLY_EXTREMES = FeatureGroup(
-    name="only_extremes", entity=user, features=(Max("longest", _.ms_played, where=is_complete, over=sliding("1h")),)
+    name="only_extremes",
+    entity=user,
+    features=(Max("longest", _.ms_played, where=ends_play, over=sliding("1m", "1h")),),
 )
 ONLY_DISTINCT = FeatureGroup(
     name="only_distinct",

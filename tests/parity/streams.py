@@ -27,29 +27,17 @@ def random_events(seed: int, size: int, users: int = 3) -> list[dict[str, Any]]:
     """Events of a few users on few tracks, with gaps that sit on the windows' and sessions' bounds, and ties."""
     rng = random.Random(seed)
     now = START_MS + rng.randrange(2_000)
-    events = []
-    for offset in range(size):
+    events = _falling(now, size)
+    for offset in range(size - len(events)):
         now += rng.choice(STEPS) if rng.random() < 0.6 else rng.randrange(200_000)
         if rng.random() < 0.2:
             now = -(-now // 1_000) * 1_000 + rng.choice([0, 0, 999])
         kind = rng.choice(TYPES)
         has_track = kind != "SEARCH"
-        events.append(
-            dict.fromkeys(lake_arrow_schema().names)
-            | {
-                "event_id": f"e{offset}",
-                "user_id": f"u{rng.randrange(users)}",
-                "track_id": f"t{rng.randrange(4)}" if has_track else None,
-                "artist_id": f"a{rng.randrange(2)}" if has_track and rng.random() < 0.9 else None,
-                "event_type": kind,
-                "event_time_ms": now,
-                "ms_played": rng.choice([0, 4_999, 5_000, 200_000]) if kind in ("SKIP", "COMPLETE", "STOP") else None,
-                "content_type": "SONG",
-                "kafka_partition": 0,
-                "kafka_offset": offset,
-                "late": False,
-            }
-        )
+        user, track = f"u{rng.randrange(users)}", f"t{rng.randrange(4)}" if has_track else None
+        artist = f"a{rng.randrange(2)}" if has_track and rng.random() < 0.9 else None
+        ms_played = rng.choice([0, 4_999, 5_000, 200_000]) if kind in ("SKIP", "COMPLETE", "STOP") else None
+        events.append(_event(offset, user, kind, now, track, artist, ms_played))
     return events
 
 
@@ -68,7 +56,7 @@ def many_streams(seeds: range, size: int) -> list[dict[str, Any]]:
         users = {0: 1, 5: 500}.get(seed % 10, 3)
         for event in random_events(seed, size, users):
             own = {name: f"{seed}/{event[name]}" for name in _OWN if event[name] is not None}
-            events.append(event | own | {"kafka_offset": size * seed + event["kafka_offset"]})
+            events.append(event | own | {"kafka_offset": 100_000 * seed + event["kafka_offset"]})
     random.Random(seeds.start).shuffle(events)
     return events
 
@@ -84,6 +72,30 @@ def spine_of(events: list[dict[str, Any]], seed: int, size: int) -> pa.Table:
         rows.append({key: event[key] for key in KEYS} | {EVENT_TIMESTAMP: datetime.fromtimestamp(moment / 1_000, UTC)})
     schema = pa.schema([*((key, pa.string()) for key in KEYS), (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))])
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _event(
+    offset: int, user: str, kind: str, time_ms: int, track: str | None, artist: str | None, ms_played: int | None
+) -> dict[str, Any]:
+    return dict.fromkeys(lake_arrow_schema().names) | {
+        "event_id": f"e{offset}",
+        "user_id": user,
+        "track_id": track,
+        "artist_id": artist,
+        "event_type": kind,
+        "event_time_ms": time_ms,
+        "ms_played": ms_played,
+        "content_type": "SONG",
+        "kafka_partition": 0,
+        "kafka_offset": offset,
+        "late": False,
+    }
+
+
+def _falling(start_ms: int, size: int) -> list[dict[str, Any]]:
+    """Plays of a listener of their own that end a second less than a window apart, each heard shorter than before."""
+    times = [start_ms + n * 59_000 for n in range(min(6, size // 4))]
+    return [_event(10_000 + n, "falling", "STOP", time_ms, "t0", "a0", 9_000 - n) for n, time_ms in enumerate(times)]
 
 
 def as_table(events: list[dict[str, Any]]) -> pa.Table:

@@ -18,7 +18,7 @@ MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
     "an expiry a millisecond earlier": (EVERY_SLIDING, relations, "milliseconds", lambda ms: ms - 1),
     "a value known a millisecond too long": (ONLY_DISTINCT, relations, "milliseconds", lambda ms: ms + 1),
     "a frame a millisecond longer": (ONLY_EXTREMES, relations, "_before", lambda ms: ms + 1),
-    "a frame a second shorter": (EVERY_SLIDING, relations, "_before", lambda ms: ms - 1_000),
+    "a frame a second shorter": (ONLY_EXTREMES, relations, "_before", lambda ms: ms - 1_000),
     "a gap a millisecond longer": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms + 1),
     "a gap a millisecond shorter": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms - 1),
     "a stamp a second earlier": (EVERY_SLIDING, relations, "_second_end", lambda stamp: stamp - 1_000),
