@@ -22,8 +22,6 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from playhead.errors import InputError
 
@@ -234,16 +232,27 @@ def _rows(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> ir.Table | N
 
 def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
     if view.format == "delta":
-        # is_deltatable makes the folder that it asks about.
-        if not view.path.is_dir() or not DeltaTable.is_deltatable(str(view.path)):
-            return None
-        connection.register("delta", DeltaTable(str(view.path)).to_pyarrow_dataset())
-        return connection.table("delta")
+        return _open_delta(connection, view)
     files = _data_files(view.path)
     if not files:
         return None
     # By name, because a group's files from before and after a new feature stand side by side.
     return connection.read_parquet([glob.escape(str(f)) for f in files], hive_partitioning=False, union_by_name=True)
+
+
+def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
+    # Here, because it brings pandas, which takes half a second that `eval` has no use for.
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    # is_deltatable makes the folder that it asks about.
+    if not view.path.is_dir() or not DeltaTable.is_deltatable(str(view.path)):
+        return None
+    try:
+        connection.register("delta", DeltaTable(str(view.path)).to_pyarrow_dataset())
+    except DeltaError as error:
+        raise _unreadable(view, error) from error
+    return connection.table("delta")
 
 
 def _data_files(path: Path) -> list[Path]:
@@ -304,5 +313,9 @@ def _run(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: ir.Table)
 def _reading(view: ViewRows) -> Iterator[None]:
     try:
         yield
-    except (duckdb.Error, DeltaError, OSError) as error:
-        raise InputError(f"view {view.name!r}: cannot read {view.path}: {error}") from error
+    except (duckdb.Error, OSError) as error:
+        raise _unreadable(view, error) from error
+
+
+def _unreadable(view: ViewRows, error: Exception) -> InputError:
+    return InputError(f"view {view.name!r}: cannot read {view.path}: {error}")

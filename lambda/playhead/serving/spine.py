@@ -6,7 +6,6 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -165,8 +164,16 @@ def _moments(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _from_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if len(column) and pc.all(pc.match_substring_regex(column, r"^\d{1,18}$"), skip_nulls=False).as_py():
         return _from_epoch_ms(column.cast(pa.int64()))
-    parsed = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601", errors="coerce")
-    return pa.chunked_array([pa.Array.from_pandas(parsed.dt.floor("us"))]).cast(MOMENT)
+    return pa.chunked_array([pa.array([_moment(text) for text in column.to_pylist()], MOMENT)])
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Digits below the microsecond are cut off; what is no moment becomes null."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _from_epoch_ms(column: pa.ChunkedArray) -> pa.ChunkedArray:
