@@ -9,6 +9,7 @@ from playhead.declare import Count, FeatureGroup, Sum, days, sliding
 
 track = FeatureGroup(
     name="track",
+    description="How often a track is played and skipped now.",
     entity=track_entity,
     features=(
         Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),
@@ -18,12 +19,14 @@ track = FeatureGroup(
 
 artist = FeatureGroup(
     name="artist",
+    description="How often an artist is played now.",
     entity=artist_entity,
     features=(Count("plays", where=is_play, over=sliding("1h", "1d")),),
 )
 
 track_daily = FeatureGroup(
     name="track_daily",
+    description="How a track did in the last weeks, by whole days.",
     entity=track_entity,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),
@@ -34,6 +37,7 @@ track_daily = FeatureGroup(
 
 artist_daily = FeatureGroup(
     name="artist_daily",
+    description="How an artist did in the last weeks, by whole days.",
     entity=artist_entity,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),

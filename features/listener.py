@@ -7,6 +7,7 @@ from playhead.declare import Count, FeatureGroup, LastK, Ratio, SessionStart, Su
 
 listener = FeatureGroup(
     name="listener",
+    description="What a listener did in the last minute, hour and day.",
     entity=user,
     features=(
         Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),
@@ -22,6 +23,7 @@ listener = FeatureGroup(
 
 session_ = FeatureGroup(
     name="session",
+    description="The listener's current session.",
     entity=user,
     features=(
         SessionStart("session_start", over=session()),
@@ -33,6 +35,7 @@ session_ = FeatureGroup(
 
 listener_daily = FeatureGroup(
     name="listener_daily",
+    description="What a listener did in the last weeks, by whole days.",
     entity=user,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),

@@ -229,6 +229,8 @@ BATCH_ONLY: tuple[type[Window], ...] = (Days,)
 class FeatureGroup:
     """Features of one entity that change together: one row, one Redis key, one Feast view.
 
+    The description is for people; it changes no value and no fingerprint.
+
     Raises:
         DeclarationError: a bad or repeated name, an unknown feature in a `Ratio`, or windows of different kinds.
     """
@@ -236,6 +238,7 @@ class FeatureGroup:
     name: str
     entity: Entity
     features: tuple[Feature, ...]
+    description: str = ""
     declared_at: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

@@ -146,10 +146,11 @@ def changelogs(plans: Sequence[Plan], events: pa.Table, last: date, run: Run) ->
     """
     moments = events["event_time_ms"].cast(_STAMP)
     dated = events.append_column("dt", pc.strftime(moments, "%Y-%m-%d"))
-    return [run(_relation(plan), events=dated, **_days(plan, dated, last)) for plan in plans]
+    return [run(relation_of(plan), events=dated, **_days(plan, dated, last)) for plan in plans]
 
 
-def _relation(plan: Plan) -> ir.Table:
+def relation_of(plan: Plan) -> ir.Table:
+    """The relation that makes a plan's changelog from `events`."""
     if isinstance(plan, DailyPlan):
         return days.changelog(plan, days.dated_events())
     return relations.changelog(plan, lake_table("events"))

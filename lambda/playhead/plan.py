@@ -328,7 +328,7 @@ def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
 
     for feature in group.features:
         if isinstance(feature, Ratio):
-            add(feature.name, ibis._[feature.numerator] / ibis._[feature.denominator])
+            add(feature.name, _quotient(feature))
         elif isinstance(feature, Mean):
             for name in names_of(feature):
                 add(name, ibis._[f"{name}{_SUM}"] / ibis._[f"{name}{_COUNT}"])
@@ -337,6 +337,10 @@ def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
         elif isinstance(feature, SessionStart | Min | Max | CountDistinct):
             known |= dict.fromkeys(names_of(feature), ibis.literal(0, "int64"))
     return tuple(found)
+
+
+def _quotient(ratio: Ratio) -> Expression:
+    return ibis._[ratio.numerator] / ibis._[ratio.denominator]
 
 
 def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
@@ -421,17 +425,48 @@ def any_matches(events: ir.Table, wheres: Iterable[Expression]) -> ir.BooleanVal
 
 
 def fingerprint(group: FeatureGroup) -> str:
-    """16 hex digits that change when the meaning of a group's values does, and not when only its text does.
+    """16 hex digits that change when the meaning of one of the group's values does, or which values there are.
 
-    Shape: the group, its key, and of each output its aggregate, window and the SQL of its expressions.
+    Not when only their text or their order does.
     """
-    events, features = events_table(), ibis.table(dict(_schema(group)), name="features")
-    parts: list[object] = [MEANING, group.name, group.entity.key]
+    return _digest(group.name, sorted(meanings(group).items()))
+
+
+def meanings(group: FeatureGroup) -> dict[str, str]:
+    """By feature 16 hex digits that change when its values come to mean something else; a new name does not.
+
+    What goes in: the entity's key, the aggregate, the window, and the SQL of its expressions; of a ratio or a derived
+    feature the meanings of those that it is made of.
+    """
+    found: dict[str, str] = {}
+    types = dict(_schema(group))
     for feature in group.features:
-        columns = features if isinstance(feature, Derived) else events
-        parts.append((type(feature).__name__, feature.name))
-        for attribute, value in sorted(vars(feature).items()):
-            if hasattr(value, "resolve"):
-                value = ibis.to_sql(columns.select(x=resolve(value, columns)), dialect="duckdb")
-            parts.append((attribute, str(value)))
+        if isinstance(feature, Ratio | Derived):
+            value = _quotient(feature) if isinstance(feature, Ratio) else feature.value
+            # Under their meanings, so that a part's new name is none of the whole's.
+            parts = ibis.table({f"m{meaning}": types[name] for name, meaning in found.items()}, name="features")
+            columns = {name: parts[f"m{meaning}"] for name, meaning in found.items()}
+            found[feature.name] = _digest(_sql(parts, resolve(value, columns)))
+        else:
+            found |= _meanings_of(group, feature)
+    return found
+
+
+def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK) -> dict[str, str]:
+    events = events_table()
+    parts: list[object] = [MEANING, group.entity.key, type(feature).__name__]
+    for attribute, value in sorted(vars(feature).items()):
+        if attribute in ("where", "value"):
+            parts.append(_sql(events, resolve(value, events)))
+        elif attribute not in ("name", "over"):
+            parts.append(value)
+    windows = feature.over if not isinstance(feature, LastK) else ("",)
+    return {name: _digest(*parts, window) for name, window in zip(names_of(feature), windows, strict=True)}
+
+
+def _sql(table: ir.Table, value: ir.Value) -> str:
+    return str(ibis.to_sql(table.select(x=value), dialect="duckdb"))
+
+
+def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

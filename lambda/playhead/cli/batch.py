@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import say
 
 Dates = Annotated[list[datetime], typer.Option("--date", formats=["%Y-%m-%d"], help="UTC day. Repeatable.")]
 First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day of rows.")]
@@ -40,7 +41,7 @@ def run(dates: Dates, home: Home = None, config: Config = None, as_json: Json = 
     """
     from playhead.batch.daily import run_days
 
-    done = run_days(settings_of(home, config), [each.date() for each in dates], progress=_say)
+    done = run_days(settings_of(home, config), [each.date() for each in dates], progress=say)
     if as_json:
         typer.echo(json.dumps(done.to_json(), indent=2))
         return
@@ -67,9 +68,7 @@ def backfill(
     """
     from playhead.batch.backfill import backfill as run_backfill
 
-    done = run_backfill(
-        settings_of(home, config), first=_day(first), last=_day(last), groups=group or (), progress=_say
-    )
+    done = run_backfill(settings_of(home, config), first=_day(first), last=_day(last), groups=group or (), progress=say)
     if as_json:
         typer.echo(json.dumps(done.to_json(), indent=2))
         return
@@ -79,7 +78,3 @@ def backfill(
 
 def _day(given: datetime | None) -> date | None:
     return given.date() if given else None
-
-
-def _say(what: str) -> None:
-    typer.echo(f"… {what}", err=True)

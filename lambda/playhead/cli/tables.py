@@ -1,8 +1,10 @@
-"""Tables on standard output."""
+"""Tables on standard output, progress on standard error."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,3 +27,8 @@ def show(rows: Table) -> None:
     if not console.is_terminal:
         console = Console(width=_FILE_WIDTH)
     console.print(rows)
+
+
+def say(what: str) -> None:
+    """Tell what begins."""
+    typer.echo(f"… {what}", err=True)

@@ -13,14 +13,18 @@ from feast.value_type import ValueType
 
 from playhead.config import Settings
 from playhead.declarations import Declarations
+from playhead.declare import FeatureGroup
 from playhead.errors import UnsupportedError
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan, compile_group, meanings
 
 FeastObject: TypeAlias = Any
 """A Feast `Entity`, `FeatureView` or `FeatureService`."""
 
 FINGERPRINT = "fingerprint"
 """The tag of a view that holds its plan's fingerprint."""
+
+MEANING = "meaning"
+"""The tag of a feature that changes when its values come to mean something else."""
 
 _EMPTY = "empty"
 """The tag of a feature that holds its value for an entity without a row."""
@@ -51,10 +55,7 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
         group.entity.name: Entity(name=group.entity.name, join_keys=[group.entity.key], value_type=ValueType.STRING)
         for group in declarations.groups
     }
-    views = {
-        group.name: _view(declarations.plan(group.name), entities[group.entity.name], settings)
-        for group in declarations.groups
-    }
+    views = {group.name: _view(group, entities[group.entity.name], settings) for group in declarations.groups}
     services = [
         FeatureService(name=service.name, features=[views[group.name] for group in service.groups])
         for service in declarations.services
@@ -62,13 +63,15 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
     return [*entities.values(), *views.values(), *services]
 
 
-def _view(plan: Plan, entity: Entity, settings: Settings) -> FeatureView:
+def _view(group: FeatureGroup, entity: Entity, settings: Settings) -> FeatureView:
+    plan, meaning = compile_group(group), meanings(group)
     features = [
-        Field(name=name, dtype=_feast_type(plan, name, kind), tags=_field_tags(plan, name))
+        Field(name=name, dtype=_feast_type(plan, name, kind), tags=_field_tags(plan, name) | {MEANING: meaning[name]})
         for name, kind in plan.schema
     ]
     return FeatureView(
         name=plan.name,
+        description=group.description,
         entities=[entity],
         schema=[Field(name=plan.key, dtype=String), *features],
         source=_source(plan, settings),

@@ -1,0 +1,194 @@
+"""`features list | show | plan | apply`: what is declared, and what of it is deployed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.tables import say, show, table
+
+if TYPE_CHECKING:
+    from playhead.config import Settings
+    from playhead.declare import FeatureGroup
+    from playhead.serving.deployed import Changes
+
+FeatureName = Annotated[str, typer.Argument(help="A group, such as listener, or one of its features: group.feature.")]
+Sql = Annotated[str | None, typer.Option("--sql", help="duckdb or spark: print its SQL and nothing else.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit code 1 when something would change.")]
+WithBackfill = Annotated[bool, typer.Option("--backfill", help="Compute the changed speed groups' past, on Spark.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    features = typer.Typer(help="What is declared in features/, and what of it is deployed.", no_args_is_help=True)
+    features.command("list")(list_groups)
+    features.command("show", no_args_is_help=True)(show_group)
+    features.command()(plan)
+    features.command()(apply)
+    app.add_typer(features, name="features")
+
+
+def list_groups(home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Show the declared groups: their features, windows and fingerprints, and the services that read them."""
+    from playhead.declarations import load_declarations
+
+    declarations, lake = load_declarations(), settings_of(home, config).lake
+    groups = [
+        _described(group) | {"fingerprint": declarations.plan(group.name).fingerprint} for group in declarations.groups
+    ]
+    services = [{"service": s.name, "groups": [group.name for group in s.groups]} for s in declarations.services]
+    if as_json:
+        typer.echo(json.dumps({"groups": groups, "services": services, "lake": str(lake)}, indent=2))
+        return
+    rows = table("group", "key", "features and their windows", "fingerprint")
+    for group in groups:
+        lines = [f"{name} {' '.join(windows)}".rstrip() for name, windows in group["features"].items()]
+        rows.add_row(group["group"], group["key"], "\n".join(lines), group["fingerprint"])
+    show(rows)
+    for service in services:
+        typer.echo(f"{service['service']}: {', '.join(service['groups'])}")
+    typer.echo(f"lake: {lake}")
+
+
+def show_group(name: FeatureName, sql: Sql = None, as_json: Json = False) -> None:
+    """Show a group or a feature: what it means, where it is declared, who reads it; with --sql how an engine makes it.
+
+    \b
+    playhead features show listener
+    playhead features show listener.skip_rate_1h
+    playhead features show listener --sql duckdb
+    """
+    from playhead.declarations import load_declarations
+    from playhead.describe import described
+
+    declarations = load_declarations()
+    group_name, _, feature = name.partition(".")
+    group = declarations.group(group_name)
+    if sql is not None:
+        typer.echo(_sql(group, sql))
+        return
+    found = described(group, declarations.services, feature or None)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    facts = table()
+    for label in ("group", "description", "entity", "windows", "engines", "fingerprint", "declared_at", "services"):
+        value = found[label]
+        facts.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
+    show(facts)
+    rows = table("feature", "type", "empty", "is")
+    for each in found["features"]:
+        rows.add_row(each["feature"], each["type"], str(each["empty"]).replace("None", "null"), each["is"])
+    show(rows)
+
+
+def _sql(group: FeatureGroup, engine: str) -> str:
+    """The one statement that makes a group's changelog; Flink's is many, and in tests/golden/flink."""
+    import ibis
+
+    from playhead.errors import UnknownName
+    from playhead.evaluate import relation_of
+    from playhead.plan import compile_group
+
+    rows = relation_of(compile_group(group))
+    if engine == "duckdb":
+        return str(ibis.to_sql(rows, dialect="duckdb"))
+    if engine == "spark":
+        from playhead.batch.sql import compiled
+
+        return compiled(rows)
+    raise UnknownName("engine", engine, ["duckdb", "spark"])
+
+
+def plan(home: Home = None, config: Config = None, check: Check = False, as_json: Json = False) -> None:
+    """Compare declarations with what is deployed, and say what `features apply` would do. Changes nothing.
+
+    \b
+    playhead features plan
+    playhead features plan --check     # exit code 1 when something would change: for CI
+    """
+    from playhead.declarations import load_declarations
+    from playhead.serving.deployed import compare
+
+    changes = compare(settings_of(home, config), load_declarations())
+    if as_json:
+        typer.echo(json.dumps(changes.payload(), indent=2))
+    else:
+        _show_changes(changes)
+    if check and changes.any:
+        raise typer.Exit(1)
+
+
+def _show_changes(changes: Changes) -> None:
+    if not changes.any:
+        typer.echo("no changes: the registry holds what is declared")
+        return
+    rows = table("group", "change", "features")
+    for group in (g for g in changes.groups if g.change != "same"):
+        lines = [f"{feature} {change}" for feature, change in group.features.items()]
+        rows.add_row(group.group, group.change, "\n".join(lines))
+    for service, change in changes.services.items():
+        if change != "same":
+            rows.add_row(f"service {service}", change, "")
+    show(rows)
+    if not changes.backfilled:
+        return
+    names = ", ".join(group.group for group in changes.backfilled)
+    typer.echo(
+        f"needs a backfill: {names}: {changes.days:,} days ({changes.first_day} to {changes.last_day}), "
+        f"{changes.events:,} events"
+    )
+
+
+def apply(home: Home = None, config: Config = None, with_backfill: WithBackfill = False, as_json: Json = False) -> None:
+    """Make Feast's registry hold what is declared, and nothing else; with --backfill also compute what has changed.
+
+    \b
+    playhead features plan && playhead features apply
+    playhead features apply --backfill
+    """
+    from dataclasses import asdict
+
+    from playhead.declarations import load_declarations
+    from playhead.serving.deployed import compare
+    from playhead.serving.registry import apply as apply_to_registry
+
+    settings, declarations = settings_of(home, config), load_declarations()
+    changes = compare(settings, declarations)
+    applied = apply_to_registry(settings, declarations)
+    rows = _backfill(settings, changes) if with_backfill else {}
+    if as_json:
+        result = {"registry": str(settings.registry), **asdict(applied), "plan": changes.payload(), "backfill": rows}
+        typer.echo(json.dumps(result, indent=2))
+        return
+    for kind, names in asdict(applied).items():
+        typer.echo(f"{kind}: {', '.join(names) or 'none'}")
+    typer.echo(f"registry: {settings.registry}")
+    for name, count in rows.items():
+        typer.echo(f"backfilled {name}: {count:,} rows")
+    todo = [group.group for group in changes.backfilled if group.group not in rows]
+    if todo:
+        typer.echo(f"their past is still as it was: {', '.join(todo)} (`playhead backfill`, `playhead batch run`)")
+
+
+def _backfill(settings: Settings, changes: Changes) -> dict[str, int]:
+    """Compute the speed groups that changed; views of days are the batch runs', of which each makes its own."""
+    from playhead.batch.backfill import backfill
+
+    groups = [group.group for group in changes.backfilled if group.speed]
+    return dict(backfill(settings, groups=groups, progress=say).rows) if groups else {}
+
+
+def _described(group: FeatureGroup) -> dict[str, Any]:
+    windows = {f.name: [w.label for w in getattr(f, "over", ()) if hasattr(w, "label")] for f in group.features}
+    return {
+        "group": group.name,
+        "entity": group.entity.name,
+        "key": group.entity.key,
+        "features": windows,
+        "columns": group.feature_names,
+        "declared_at": group.declared_at,
+    }

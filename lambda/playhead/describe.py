@@ -1,0 +1,97 @@
+"""A declared group in words: what each feature is, of which type, over which window, for people and for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import sqlglot
+from sqlglot import expressions as sge
+
+from playhead.declare import (
+    BATCH_ONLY,
+    Derived,
+    Feature,
+    FeatureGroup,
+    FeatureService,
+    Lifetime,
+    Ratio,
+    Session,
+    Sliding,
+    Window,
+    names_of,
+)
+from playhead.errors import UnknownName
+from playhead.expressions import resolve
+from playhead.plan import compile_group, events_table
+
+
+def described(group: FeatureGroup, services: Iterable[FeatureService], feature: str | None = None) -> dict[str, Any]:
+    """A group, or one of its features, as plain values.
+
+    Raises:
+        UnknownName: the group has no such feature.
+    """
+    plan = compile_group(group)
+    if feature is not None and feature not in group.feature_names:
+        raise UnknownName(f"feature of {group.name!r}", feature, group.feature_names)
+    words = {name: text for f in group.features for name, text in _words(f).items()}
+    return {
+        "group": group.name,
+        "description": group.description,
+        "entity": f"{group.entity.name} ({group.entity.key})",
+        "windows": group.kind.__name__.lower(),
+        "engines": [*([] if group.kind in BATCH_ONLY else ["flink"]), "spark", "duckdb", "oracle"],
+        "fingerprint": plan.fingerprint,
+        "declared_at": group.declared_at,
+        "services": [service.name for service in services if group in service.groups],
+        "features": [
+            {"feature": name, "type": str(kind), "empty": plan.empty.get(name), "is": words[name]}
+            for name, kind in plan.schema
+            if feature in (None, name)
+        ],
+    }
+
+
+def _words(feature: Feature) -> Mapping[str, str]:
+    """Output feature to what it is.
+
+    >>> from ibis import _
+    >>> from playhead.declare import Sum, sliding
+    >>> _words(Sum("heard", _.ms_played, where=_.event_type == "STOP", over=sliding("1h")))
+    {'heard_1h': "Sum of ms_played where event_type = 'STOP', last 1h"}
+    """
+    if isinstance(feature, Ratio):
+        return {feature.name: f"{feature.numerator} / {feature.denominator}"}
+    if isinstance(feature, Derived):
+        return {feature.name: repr(feature.value).replace("_.", "")}
+    what = f"Last {feature.k}" if hasattr(feature, "k") else type(feature).__name__
+    if hasattr(feature, "value"):
+        what += f" of {_text(feature.value)}"
+    if hasattr(feature, "where"):
+        what += f" where {_text(feature.where)}"
+    windows = [f", {_window(window)}" for window in getattr(feature, "over", ())] or [""]
+    return {name: what + window for name, window in zip(names_of(feature), windows, strict=True)}
+
+
+def _window(window: Window) -> str:
+    if isinstance(window, Sliding):
+        return f"last {window.label}"
+    if isinstance(window, Lifetime):
+        return "all time"
+    if isinstance(window, Session):
+        return f"this session (gap {int(window.gap.total_seconds() // 60)} min)"
+    return f"{window.count} UTC days"
+
+
+def _text(expression: Any) -> str:
+    """An expression over events as SQL without the table."""
+    events = events_table()
+    value: ir.Value = resolve(expression, events)
+    query = sqlglot.parse_one(str(ibis.to_sql(events.select(x=value), dialect="duckdb")), read="duckdb")
+    found = query.expressions[0].unalias()
+    for column in found.find_all(sge.Column):
+        column.replace(sge.column(column.name))
+    return str(found.name if isinstance(found, sge.Column) else found.sql("duckdb"))

@@ -1,0 +1,126 @@
+"""`playhead features`: what is declared, against what is deployed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ibis import _
+from typer.testing import CliRunner
+
+from features.entities import is_play, is_skip, user
+from playhead.cli import app
+from playhead.config import Settings, load_settings
+from playhead.declarations import Declarations
+from playhead.declare import Count, Derived, FeatureGroup, FeatureService, LastK, Ratio, sliding
+from playhead.describe import described
+from playhead.errors import UnknownName
+from playhead.plan import fingerprint, meanings
+from playhead.serving.deployed import compare
+from playhead.serving.registry import apply
+
+PLAYS = Count("plays", where=is_play, over=sliding("1m", "1h"))
+SKIPS = Count("skips", where=is_skip, over=sliding("1h"))
+RATE = Ratio("skip_rate", "skips_1h", "plays_1h")
+
+
+def group(*features: object, name: str = "probe", description: str = "") -> FeatureGroup:
+    return FeatureGroup(name=name, entity=user, features=features, description=description)  # type: ignore[arg-type]
+
+
+def declared(*groups: FeatureGroup) -> Declarations:
+    return Declarations(groups, (FeatureService(name="probe_v1", groups=groups),))
+
+
+BEFORE = group(PLAYS, SKIPS, RATE)
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Settings:
+    """Settings of a home where BEFORE is applied."""
+    settings = load_settings(tmp_path / "home")
+    apply(settings, declared(BEFORE))
+    return settings
+
+
+def test_what_is_applied_is_the_same(deployed: Settings) -> None:
+    changes = compare(deployed, declared(BEFORE))
+    assert not changes.any
+    assert not changes.backfilled
+
+
+def test_before_the_first_apply_everything_is_added(tmp_path: Path) -> None:
+    changes = compare(load_settings(tmp_path), declared(BEFORE))
+    assert [g.change for g in changes.groups] == ["added"]
+    assert changes.services == {"probe_v1": "added"}
+    assert list(tmp_path.iterdir()) == [], "a plan leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "features"),
+    [
+        (group(PLAYS, SKIPS, RATE, LastK("last", _.track_id, k=3, where=is_play)), "changed", {"last": "added"}),
+        (group(PLAYS, SKIPS), "changed", {"skip_rate": "removed"}),
+        (group(RATE and SKIPS, PLAYS, RATE), "same", {}),
+        (group(PLAYS, SKIPS, RATE, description="How it goes."), "metadata", {}),
+        (
+            group(PLAYS, Count("skips", where=_.event_type == "STOP", over=sliding("1h")), RATE),
+            "changed",
+            {"skips_1h": "changed", "skip_rate": "changed"},
+        ),
+        (group(PLAYS, SKIPS, replace(RATE, name="rate")), "changed", {"skip_rate → rate": "renamed"}),
+        (
+            group(PLAYS, replace(SKIPS, name="skipped"), Ratio("skip_rate", "skipped_1h", "plays_1h")),
+            "changed",
+            {"skips_1h → skipped_1h": "renamed"},
+        ),
+        (group(PLAYS, SKIPS, Derived("skip_rate", _.skips_1h / _.plays_1h)), "same", {}),
+    ],
+)
+def test_a_change_is_told_by_feature(deployed: Settings, now: FeatureGroup, change: str, features: object) -> None:
+    (found,) = compare(deployed, declared(now)).groups
+    assert (found.change, found.features) == (change, features)
+    assert found.needs_backfill == (change == "changed")
+    assert (fingerprint(now) == fingerprint(BEFORE)) == (change in ("same", "metadata"))
+
+
+def test_groups_and_services_come_and_go(deployed: Settings) -> None:
+    other = group(PLAYS, name="other")
+    changes = compare(deployed, Declarations((other,), (FeatureService(name="other_v1", groups=(other,)),)))
+    assert {g.group: g.change for g in changes.groups} == {"other": "added", "probe": "removed"}
+    assert changes.services == {"other_v1": "added", "probe_v1": "removed"}
+    changes = compare(deployed, Declarations((BEFORE, other), (FeatureService(name="probe_v1", groups=(other,)),)))
+    assert changes.services == {"probe_v1": "changed"}
+
+
+def test_every_feature_has_a_meaning_of_its_own() -> None:
+    found = meanings(BEFORE)
+    assert sorted(found) == ["plays_1h", "plays_1m", "skip_rate", "skips_1h"]
+    assert len(set(found.values())) == 4
+
+
+def test_a_feature_is_described() -> None:
+    found = described(BEFORE, declared(BEFORE).services, "plays_1m")
+    assert found["features"] == [
+        {"feature": "plays_1m", "type": "int64", "empty": 0, "is": "Count where event_type = 'PLAY', last 1m"}
+    ]
+    assert found["services"] == ["probe_v1"]
+    with pytest.raises(UnknownName, match="did you mean 'plays_1m'"):
+        described(BEFORE, (), "play_1m")
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    run, home = CliRunner().invoke, ["--home", str(tmp_path)]
+    assert run(app, ["features", "plan", "--check", *home]).exit_code == 1
+    applied = json.loads(run(app, ["features", "apply", "--json", *home]).stdout)
+    assert applied["plan"]["changes"]
+    assert applied["plan"]["backfill"] == {"days": 0, "events": 0}
+    again = run(app, ["features", "plan", "--check", *home])
+    assert (again.exit_code, again.stdout) == (0, "no changes: the registry holds what is declared\n")
+    shown = run(app, ["features", "show", "listener.skip_rate_1h"]).stdout
+    assert "skips_1h / plays_1h" in shown
+    assert "listener_v1" in shown
+    assert "SUM(" in run(app, ["features", "show", "session", "--sql", "spark"]).stdout
+    assert "unknown engine" in str(run(app, ["features", "show", "session", "--sql", "sparc"]).exception)
