@@ -180,6 +180,8 @@ class SessionPlan:
     gap: timedelta
     start: str
     measures: tuple[Measure, ...]
+    extremes: tuple[Extreme, ...]
+    distincts: tuple[Distinct, ...]
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
@@ -188,6 +190,12 @@ class SessionPlan:
     def empty(self) -> dict[str, int | float]:
         """None: without a row there is no session."""
         return {}
+
+    @property
+    def made(self) -> tuple[tuple[str, dt.DataType], ...]:
+        """What is counted and found, with its type; not what is derived from it, nor the session's start."""
+        counted = [m.name for m in self.measures] + [d.name for d in self.distincts]
+        return (*((name, dt.int64) for name in counted), *((e.name, e.kind) for e in self.extremes))
 
 
 @dataclass(frozen=True)
@@ -235,12 +243,22 @@ def _sliding(group: FeatureGroup) -> SlidingPlan:
         group.name,
         group.entity.key,
         sums,
-        tuple(_extreme(group, f) for f in group.features if isinstance(f, Min | Max | First | Last)),
-        tuple(Distinct(f.name, f.value, f.where, _lengths(f)) for f in group.features if isinstance(f, CountDistinct)),
+        _extremes(group),
+        _distincts(group),
         latest,
         _derived(group),
         _schema(group),
         fingerprint(group),
+    )
+
+
+def _extremes(group: FeatureGroup) -> tuple[Extreme, ...]:
+    return tuple(_extreme(group, f) for f in group.features if isinstance(f, Min | Max | First | Last))
+
+
+def _distincts(group: FeatureGroup) -> tuple[Distinct, ...]:
+    return tuple(
+        Distinct(f.name, f.value, f.where, _lengths(f)) for f in group.features if isinstance(f, CountDistinct)
     )
 
 
@@ -273,6 +291,8 @@ def _session(group: FeatureGroup) -> SessionPlan:
         gaps.pop(),
         starts[0],
         measures,
+        _extremes(group),
+        _distincts(group),
         _derived(group),
         _schema(group),
         fingerprint(group),

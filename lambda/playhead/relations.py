@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
 from operator import or_
-from typing import Literal
+from typing import Any, Literal
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -33,6 +33,8 @@ How = Literal["sum", "min", "max"]
 _TIME_DIGITS = 10**15
 _PARTITION_DIGITS = 10**6
 _PREFIX = 16 + 7 + 16
+_NUMBER = 4 * 10**18
+"""Added to what is less than 3 * 10**18 either way, it makes 19 digits."""
 
 
 def milliseconds(length: timedelta) -> int:
@@ -240,6 +242,13 @@ def _placed(events: ir.Table, value: ir.StringValue) -> ir.StringValue:
     return ibis.literal("").join([*(p.cast("string") for p in place), value])
 
 
+def _placed_back(events: ir.Table, value: ir.StringValue) -> ir.StringValue:
+    """The same, so that texts compare the other way round."""
+    time_ms, partition, offset = (events[c].cast("int64") for c in BATCH_ORDER)
+    place = [2 * _TIME_DIGITS - time_ms, 2 * _PARTITION_DIGITS - partition, 2 * _TIME_DIGITS - offset]
+    return ibis.literal("").join([*(p.cast("string") for p in place), value])
+
+
 def _placed_value(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
     return text.substr(_PREFIX) if kind.is_string() else text.substr(_PREFIX).cast(kind)
 
@@ -271,18 +280,36 @@ def _before(length: timedelta) -> int:
 # grow, so their maximum is their latest value whatever the order of arrival, and a session's count is the difference.
 
 
-def _totals(plan: SessionPlan) -> list[Measure]:
+#
+# An extreme is the greatest of texts that begin with the session's first moment, so that a new session's text is
+# greater than all before it, whatever they hold. A value is new in its session when it was last seen before that.
+
+
+def _measured(plan: SessionPlan) -> list[Measure]:
     everything = Measure("events", ibis._.event_time_ms.notnull())
     return [everything, *plan.measures]
 
 
-def _session_columns(plan: SessionPlan) -> list[str]:
-    names = [m.name for m in _totals(plan)]
-    return ["last_event_ms", "opened_ms", *(f"total_{n}" for n in names), *(f"before_{n}" for n in names)]
+def _totals(plan: SessionPlan) -> list[str]:
+    return [*(m.name for m in _measured(plan)), *(d.name for d in plan.distincts)]
+
+
+def _session_columns(plan: SessionPlan) -> dict[str, ir.Value]:
+    """The columns of ticks and tiles, each with its null."""
+    names = _totals(plan)
+    numbers = ["last_event_ms", "opened_ms", *(f"total_{n}" for n in names), *(f"before_{n}" for n in names)]
+    texts = [f"extreme_{e.name}" for e in plan.extremes]
+    return dict.fromkeys(numbers, ibis.null("int64")) | dict.fromkeys(texts, ibis.null("string"))
 
 
 def session_pairs(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> ir.Table:
-    """Each event with what it adds to the totals and the time of the key's event before it."""
+    """Each event with what it adds to the totals and the time of the key's event before it.
+
+    Besides, for each extreme the event's text, and for each distinct the time of the key's event before it that had the
+    same value, 0 without one; null where the event has no value.
+    """
+    for distinct in plan.distincts:
+        events = _with_same(plan, distinct, events, order)
     pair = ibis.window(group_by=plan.key, order_by=list(order), preceding=1, following=0)
     return events.select(
         plan.key,
@@ -290,8 +317,21 @@ def session_pairs(plan: SessionPlan, events: ir.Table, order: Sequence[str]) -> 
         *(c for c in order if c != "event_time_ms"),
         # Not LAG: Flink's takes all events of one moment at once, and then sees the moment itself as the previous one.
         previous_ms=events.event_time_ms.sum().over(pair) - events.event_time_ms,
-        **{f"own_{m.name}": m.contribution(events) for m in _totals(plan)},
+        **{f"own_{m.name}": m.contribution(events) for m in _measured(plan)},
+        **{f"same_{d.name}": events[f"same_{d.name}"] for d in plan.distincts},
+        **{f"extreme_{e.name}": _extreme_text(e, events) for e in plan.extremes},
     )
+
+
+def _with_same(plan: SessionPlan, distinct: Distinct, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    matches = distinct.matches(events)
+    value = ibis.ifelse(matches, resolve(distinct.value, events).cast("string"), ibis.null("string"))
+    valued = events.mutate(distinct_value=value)
+    window = ibis.window(group_by=[plan.key, "distinct_value"], order_by=list(order), preceding=1, following=0)
+    same_ms = valued.event_time_ms.sum().over(window) - valued.event_time_ms
+    seen = ibis.ifelse(valued.distinct_value.notnull(), same_ms, ibis.null("int64"))
+    # In front, as in `framed_extremes`.
+    return valued.select(**{f"same_{distinct.name}": seen}, **{name: valued[name] for name in events.columns})
 
 
 def session_ticks(plan: SessionPlan, events: ir.Table, seen: ir.Table, order: Sequence[str]) -> list[ir.Table]:
@@ -303,16 +343,21 @@ def session_ticks(plan: SessionPlan, events: ir.Table, seen: ir.Table, order: Se
         seen: `session_pairs` of the same events.
         order: columns that put a key's `seen` in the order of the events.
     """
-    totals, nothing = [m.name for m in _totals(plan)], ibis.null("int64")
+    nothing = ibis.null("int64")
+    running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
     # Without a previous event the sum is the event itself, and the gap reaches back to 1970.
     opens = seen.event_time_ms - seen.previous_ms > milliseconds(plan.gap)
-    running = ibis.window(group_by=plan.key, order_by=list(order), preceding=None, following=0)
-    counted = seen.select(
+    opened = seen.mutate(opened_ms=ibis.ifelse(opens, seen.event_time_ms, nothing))
+    if plan.distincts or plan.extremes:
+        opened = _since_opened(plan, opened, running)
+    totals, extremes = _totals(plan), [f"extreme_{e.name}" for e in plan.extremes]
+    counted = opened.select(
         plan.key,
         "event_time_ms",
-        opened_ms=ibis.ifelse(opens, seen.event_time_ms, nothing),
-        **{f"own_{n}": seen[f"own_{n}"] for n in totals},
-        **{f"total_{n}": seen[f"own_{n}"].sum().over(running) for n in totals},
+        "opened_ms",
+        **{f"own_{n}": opened[f"own_{n}"] for n in totals},
+        **{f"total_{n}": opened[f"own_{n}"].sum().over(running) for n in totals},
+        **{c: opened[c].max().over(running) for c in extremes},
     )
     before = {n: counted[f"total_{n}"] - counted[f"own_{n}"] for n in totals}
     entries = counted.select(
@@ -322,13 +367,24 @@ def session_ticks(plan: SessionPlan, events: ir.Table, seen: ir.Table, order: Se
         opened_ms=counted.opened_ms,
         **{f"total_{n}": counted[f"total_{n}"] for n in totals},
         **{f"before_{n}": ibis.ifelse(counted.opened_ms.notnull(), b, nothing) for n, b in before.items()},
+        **{c: counted[c] for c in extremes},
     )
-    expiries = events.select(
-        plan.key,
-        tick_ms=events.event_time_ms + milliseconds(plan.gap),
-        **dict.fromkeys(_session_columns(plan), nothing),
-    )
+    expiries = events.select(plan.key, tick_ms=events.event_time_ms + milliseconds(plan.gap), **_session_columns(plan))
     return [entries, expiries]
+
+
+def _since_opened(plan: SessionPlan, opened: ir.Table, running: Any) -> ir.Table:
+    """With what depends on the session's first moment: whether a value is new in it, and the extremes' texts."""
+    since_ms = opened.opened_ms.max().over(running)
+    # In front, as in `framed_extremes`.
+    placed = opened.select(since_ms=since_ms, **{name: opened[name] for name in opened.columns})
+    one, none = ibis.literal(1, "int64"), ibis.literal(0, "int64")
+    new = {d.name: placed[f"same_{d.name}"] < placed.since_ms for d in plan.distincts}
+    since = (placed.since_ms + _TIME_DIGITS).cast("string")
+    return placed.mutate(
+        **{f"own_{name}": ibis.ifelse(is_new, one, none) for name, is_new in new.items()},
+        **{c: since.concat(placed[c]) for c in (f"extreme_{e.name}" for e in plan.extremes)},
+    )
 
 
 def session_progress(plan: SessionPlan, ticks: ir.Table, order: Sequence[str]) -> ir.Table:
@@ -352,7 +408,7 @@ def session_rows(plan: SessionPlan, tile: ir.Table) -> ir.Table:
     stamped = tile.mutate(**{T_MS: _second_end(tile.tick_ms)})
     live = stamped[T_MS] <= stamped.last_event_ms + milliseconds(plan.gap)
     values = _session_values(plan, stamped)
-    nulled = {n: ibis.ifelse(live, v, ibis.null("int64")) for n, v in values.items()}
+    nulled = {n: ibis.ifelse(live, v, ibis.null(v.type())) for n, v in values.items()}
     return stamped.select(plan.key, T_MS, **in_schema(plan, nulled))
 
 
@@ -369,13 +425,37 @@ def closed_sessions(plan: SessionPlan, ends: ir.Table) -> ir.Table:
         session_start_ms=ends.opened_ms,
         session_end_ms=ends.last_event_ms,
         events=ends.total_events - ends.before_events,
-        **{m.name: values[m.name] for m in plan.measures},
+        **{name: values[name] for name, _ in plan.made},
     )
 
 
 def _session_values(plan: SessionPlan, table: ir.Table) -> dict[str, ir.Value]:
-    counts = {m.name: table[f"total_{m.name}"] - table[f"before_{m.name}"] for m in plan.measures}
-    return {plan.start: table.opened_ms, **counts}
+    counts = {n: table[f"total_{n}"] - table[f"before_{n}"] for n in _totals(plan)}
+    extremes = {e.name: _extreme_value(e, table[f"extreme_{e.name}"], table.opened_ms) for e in plan.extremes}
+    return {plan.start: table.opened_ms, **counts, **extremes}
+
+
+def _extreme_text(extreme: Extreme, events: ir.Table) -> ir.Value:
+    """An event's value as a text of which the greatest is the extreme; null where it has none."""
+    value = resolve(extreme.value, events)
+    up = extreme.how == "max"
+    if extreme.ordered:
+        text = (_placed if up else _placed_back)(events, value.cast("string"))
+    else:
+        text = (_NUMBER + value if up else _NUMBER - value).cast("string")
+    return ibis.ifelse(extreme.matches(events), text, ibis.null("string"))
+
+
+def _extreme_value(extreme: Extreme, text: ir.StringValue, opened_ms: ir.IntegerValue) -> ir.Value:
+    """The value of a text of this session; null when the greatest text is of a session before."""
+    digits = len(str(_TIME_DIGITS))
+    if extreme.ordered:
+        value = text.substr(digits + _PREFIX).cast(extreme.kind)
+    else:
+        number = text.substr(digits).cast("int64")
+        value = number - _NUMBER if extreme.how == "max" else _NUMBER - number
+    own = text.substr(0, digits) == (opened_ms + _TIME_DIGITS).cast("string")
+    return ibis.ifelse(own, value, ibis.null(extreme.kind))
 
 
 def _second_end(tick_ms: ir.IntegerValue) -> ir.IntegerValue:

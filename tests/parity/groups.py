@@ -68,6 +68,15 @@ EVERY_SESSION = FeatureGroup(
         Mean("listened", _.ms_played, where=ends_play, over=session()),
         Ratio("skip_rate", "skips", "plays"),
         Derived("listened_a_skip", _.listened / _.skips),
+        Min("least", _.ms_played, where=ends_play, over=session()),
+        Max("most", _.ms_played, where=ends_play, over=session()),
+        First("first_track", _.track_id, where=is_play, over=session()),
+        First("first_ms", _.ms_played, where=ends_play, over=session()),
+        Last("last_kind", _.event_type, where=_.event_type.notnull(), over=session()),
+        CountDistinct("tracks", _.track_id, where=is_play, over=session()),
+        CountDistinct("lengths", _.ms_played, where=is_skip, over=session()),
+        Derived("plays_a_track", _.plays / _.tracks),
+        Ratio("spread", "least", "most"),
     ),
 )
 EVERY_DAILY = FeatureGroup(

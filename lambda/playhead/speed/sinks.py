@@ -104,7 +104,7 @@ def archive(tables: StreamTableEnvironment, settings: Settings, plan: SlidingPla
 def closed_sessions(tables: StreamTableEnvironment, settings: Settings, plan: SessionPlan, view: str) -> str:
     """`INSERT` of sessions that ended into the lake, by the day they ended."""
     counts = {"session_start_ms": "BIGINT", "session_end_ms": "BIGINT", "events": "BIGINT"}
-    types = {plan.key: "STRING", **counts, **{m.name: "BIGINT" for m in plan.measures}}
+    types = {plan.key: "STRING", **counts, **{n: sql.flink_type(k) for n, k in plan.made}}
     _create(tables, "closed_session_sink", types | {"dt": "STRING"}, _lake(settings, "sessions"), "dt")
     names = ", ".join(map(sql.name, types))
     ended = _day("session_end_ms")

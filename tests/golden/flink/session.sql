@@ -27,71 +27,84 @@ FROM (
 -- session_ticks_0
 -- a barrier, rowtime from tick_ms
 SELECT
-  `t1`.`user_id`,
-  `t1`.`event_time_ms` AS `tick_ms`,
-  `t1`.`event_time_ms` AS `last_event_ms`,
-  `t1`.`opened_ms`,
-  `t1`.`total_events`,
-  `t1`.`total_session_plays`,
-  `t1`.`total_session_skips`,
-  `t1`.`total_session_listen_ms`,
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  `t2`.`event_time_ms` AS `last_event_ms`,
+  `t2`.`opened_ms`,
+  `t2`.`total_events`,
+  `t2`.`total_session_plays`,
+  `t2`.`total_session_skips`,
+  `t2`.`total_session_listen_ms`,
   CASE
-    WHEN `t1`.`opened_ms` IS NOT NULL
-    THEN `t1`.`total_events` - `t1`.`own_events`
+    WHEN `t2`.`opened_ms` IS NOT NULL
+    THEN `t2`.`total_events` - `t2`.`own_events`
     ELSE CAST(NULL AS BIGINT)
   END AS `before_events`,
   CASE
-    WHEN `t1`.`opened_ms` IS NOT NULL
-    THEN `t1`.`total_session_plays` - `t1`.`own_session_plays`
+    WHEN `t2`.`opened_ms` IS NOT NULL
+    THEN `t2`.`total_session_plays` - `t2`.`own_session_plays`
     ELSE CAST(NULL AS BIGINT)
   END AS `before_session_plays`,
   CASE
-    WHEN `t1`.`opened_ms` IS NOT NULL
-    THEN `t1`.`total_session_skips` - `t1`.`own_session_skips`
+    WHEN `t2`.`opened_ms` IS NOT NULL
+    THEN `t2`.`total_session_skips` - `t2`.`own_session_skips`
     ELSE CAST(NULL AS BIGINT)
   END AS `before_session_skips`,
   CASE
-    WHEN `t1`.`opened_ms` IS NOT NULL
-    THEN `t1`.`total_session_listen_ms` - `t1`.`own_session_listen_ms`
+    WHEN `t2`.`opened_ms` IS NOT NULL
+    THEN `t2`.`total_session_listen_ms` - `t2`.`own_session_listen_ms`
     ELSE CAST(NULL AS BIGINT)
   END AS `before_session_listen_ms`
 FROM (
   SELECT
-    `t0`.`user_id`,
-    `t0`.`event_time_ms`,
-    CASE
-      WHEN (
-        `t0`.`event_time_ms` - `t0`.`previous_ms`
-      ) > 1800000
-      THEN `t0`.`event_time_ms`
-      ELSE CAST(NULL AS BIGINT)
-    END AS `opened_ms`,
-    `t0`.`own_events`,
-    `t0`.`own_session_plays`,
-    `t0`.`own_session_skips`,
-    `t0`.`own_session_listen_ms`,
-    SUM(`t0`.`own_events`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
+    `t1`.`user_id`,
+    `t1`.`event_time_ms`,
+    `t1`.`opened_ms`,
+    `t1`.`own_events`,
+    `t1`.`own_session_plays`,
+    `t1`.`own_session_skips`,
+    `t1`.`own_session_listen_ms`,
+    SUM(`t1`.`own_events`) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `total_events`,
-    SUM(`t0`.`own_session_plays`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
+    SUM(`t1`.`own_session_plays`) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `total_session_plays`,
-    SUM(`t0`.`own_session_skips`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
+    SUM(`t1`.`own_session_skips`) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `total_session_skips`,
-    SUM(`t0`.`own_session_listen_ms`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
+    SUM(`t1`.`own_session_listen_ms`) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `total_session_listen_ms`
-  FROM `session_pairs` AS `t0`
-) AS `t1`
+  FROM (
+    SELECT
+      `t0`.`user_id`,
+      `t0`.`event_time_ms`,
+      `t0`.`rowtime`,
+      `t0`.`previous_ms`,
+      `t0`.`own_events`,
+      `t0`.`own_session_plays`,
+      `t0`.`own_session_skips`,
+      `t0`.`own_session_listen_ms`,
+      `t0`.`arrival`,
+      CASE
+        WHEN (
+          `t0`.`event_time_ms` - `t0`.`previous_ms`
+        ) > 1800000
+        THEN `t0`.`event_time_ms`
+        ELSE CAST(NULL AS BIGINT)
+      END AS `opened_ms`
+    FROM `session_pairs` AS `t0`
+  ) AS `t1`
+) AS `t2`
 
 -- session_ticks_1
 -- a barrier, rowtime from tick_ms
