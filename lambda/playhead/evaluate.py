@@ -115,7 +115,6 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
 
     Raises:
         UnknownName: no such engine.
-        UnsupportedError: the engine does not have one of the service's windows.
     """
     if engine == "oracle":
         return _by_oracle(service, events, spine)
@@ -207,10 +206,13 @@ def _on_spark(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Ta
             return changelogs(plans, events, last, on_spark)
 
 
-def _on_flink(plans: Sequence[Plan], events: pa.Table, _last: date) -> list[pa.Table]:
-    from playhead.speed.evaluate import changelogs as on_flink
+def _on_flink(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Table]:
+    """Calendar windows, which the speed job does not keep, in Flink's batch mode."""
+    from playhead.speed import evaluate as flink
 
-    return on_flink(plans, events)
+    streamed = [plan for plan in plans if not isinstance(plan, DailyPlan)]
+    made = iter(flink.changelogs(streamed, events) if streamed else [])
+    return [changelogs([p], events, last, flink.run)[0] if isinstance(p, DailyPlan) else next(made) for p in plans]
 
 
 ENGINES: Mapping[str, Callable[[Sequence[Plan], pa.Table, date], list[pa.Table]]] = {

@@ -25,7 +25,7 @@ from playhead.declare import (
     session,
     sliding,
 )
-from playhead.plan import DailyPlan, SessionPlan, SlidingPlan, compile_group
+from playhead.plan import SessionPlan, SlidingPlan, compile_group
 
 EVERY_SLIDING = FeatureGroup(
     name="every_sliding",
@@ -91,5 +91,4 @@ EVERY_DAILY = FeatureGroup(
 )
 
 ALL = (*features.GROUPS, EVERY_SLIDING, ONLY_EXTREMES, ONLY_DISTINCT, EVERY_SESSION, EVERY_DAILY)
-DAILY = [group for group in ALL if isinstance(compile_group(group), DailyPlan)]
 SPEED = [group for group in ALL if isinstance(compile_group(group), SlidingPlan | SessionPlan)]

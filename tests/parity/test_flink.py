@@ -7,18 +7,16 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from playhead.errors import UnsupportedError
 from playhead.evaluate import ENGINES
-from playhead.local.changelog import changelog
-from playhead.plan import SessionPlan, SlidingPlan, compile_group
+from playhead.plan import Plan, compile_group
 from playhead.relations import T_MS
-from tests.parity.groups import DAILY, SPEED
+from tests.parity.groups import ALL
 from tests.parity.streams import as_table, many_streams, seeds
 
 pytestmark = pytest.mark.stack
 
-PLANS = [plan for plan in map(compile_group, SPEED) if isinstance(plan, SlidingPlan | SessionPlan)]
-NO_DAY = date(2018, 11, 1)
+PLANS = [compile_group(group) for group in ALL]
+LAST = date(2018, 11, 20)
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +25,21 @@ def events() -> pa.Table:
 
 
 @pytest.fixture(scope="module")
+def expected(events: pa.Table) -> dict[str, pa.Table]:
+    return by_name(ENGINES["duckdb"](PLANS, events, LAST))
+
+
+@pytest.fixture(scope="module")
 def found(events: pa.Table) -> dict[str, pa.Table]:
-    return {plan.name: rows for plan, rows in zip(PLANS, ENGINES["flink"](PLANS, events, NO_DAY), strict=True)}
+    return by_name(ENGINES["flink"](PLANS, events, LAST))
+
+
+def by_name(changelogs: list[pa.Table]) -> dict[str, pa.Table]:
+    return {plan.name: rows for plan, rows in zip(PLANS, changelogs, strict=True)}
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
-def test_flink_equals_duckdb(plan: SlidingPlan | SessionPlan, events: pa.Table, found: dict[str, pa.Table]) -> None:
-    rows = found[plan.name].sort_by([(plan.key, "ascending"), (T_MS, "ascending")])
-    assert rows.num_rows > 100
-    assert rows.equals(changelog(plan, events))
-
-
-def test_calendar_windows_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="Flink makes no calendar windows"):
-        ENGINES["flink"]([compile_group(DAILY[0])], as_table([]), NO_DAY)
+def test_flink_equals_duckdb(plan: Plan, expected: dict[str, pa.Table], found: dict[str, pa.Table]) -> None:
+    order = [(plan.key, "ascending"), (T_MS, "ascending")]
+    assert expected[plan.name].num_rows > 100
+    assert found[plan.name].sort_by(order).equals(expected[plan.name].sort_by(order))

@@ -24,7 +24,7 @@ EventFormat = Annotated[str, typer.Option("--format", help="native, eventsim or 
 User = Annotated[str | None, typer.Option(help="user_id for spotify's files, which do not hold it.")]
 EvalService = Annotated[str | None, typer.Option("--service", help="A declared feature service.")]
 EvalGroup = Annotated[str | None, typer.Option("--group", help="A declared feature group, in place of a service.")]
-Engine = Annotated[str, typer.Option(help="duckdb, spark, flink (no calendar windows) or oracle (naive, slow).")]
+Engine = Annotated[str, typer.Option(help="duckdb, spark, flink or oracle (naive, slow).")]
 
 
 def register(app: typer.Typer) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
 import orjson
 import pyarrow as pa
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableEnvironment
 
-from playhead.errors import UnsupportedError
-from playhead.plan import Plan, SessionPlan, SlidingPlan
+from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
@@ -22,8 +24,12 @@ from playhead.speed.job import table_environment
 from playhead.speed.sinks import LAKE_TYPES
 from schemas.tables import lake_columns
 
+SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
 
-def changelogs(plans: Sequence[Plan], events: pa.Table) -> list[pa.Table]:
+BATCH_SETTINGS = {"parallelism.default": "1", "table.exec.legacy-cast-behaviour": "disabled"}
+
+
+def changelogs(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
     """The changelog of each plan, by the speed job's own operators.
 
     The end of the events is the end of time: every expiry is in it.
@@ -34,15 +40,7 @@ def changelogs(plans: Sequence[Plan], events: pa.Table) -> list[pa.Table]:
 
     Returns:
         For each plan its key, `event_timestamp_ms` and its features, one row per (key, event_timestamp_ms), unsorted.
-
-    Raises:
-        UnsupportedError: a plan of calendar windows, which the batch layer makes.
     """
-    made: list[SlidingPlan | SessionPlan] = []
-    for plan in plans:
-        if not isinstance(plan, SlidingPlan | SessionPlan):
-            raise UnsupportedError(f"group {plan.name!r}: Flink makes no calendar windows; the batch layer does")
-        made.append(plan)
     with tempfile.TemporaryDirectory(prefix="playhead-flink-") as temporary:
         folder = Path(temporary)
         environment = StreamExecutionEnvironment.get_execution_environment()
@@ -50,38 +48,67 @@ def changelogs(plans: Sequence[Plan], events: pa.Table) -> list[pa.Table]:
         tables = table_environment(environment)
         _add_events(tables, events, folder / "events.jsonl")
         inserts = tables.create_statement_set()
-        for plan in made:
-            inserts.add_insert_sql(_insert(tables, plan, folder / plan.name))
+        for plan in plans:
+            rows = f"SELECT * FROM {sql.name(add_group(tables, plan).rows)}"
+            inserts.add_insert_sql(_insert(tables, rows, _schema(plan), folder / plan.name))
         inserts.execute().wait()
-        return [_rows(plan, folder / plan.name) for plan in made]
+        return [_rows(_schema(plan), folder / plan.name) for plan in plans]
+
+
+def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
+    """A relation in Flink's batch mode: what has an end, such as windows of calendar days.
+
+    Args:
+        table: the relation.
+        inputs: by name of a table that the relation reads, the rows that it stands for.
+
+    Returns:
+        The rows in the relation's types, in no order.
+    """
+    with tempfile.TemporaryDirectory(prefix="playhead-flink-") as temporary:
+        folder = Path(temporary)
+        tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+        for key, value in BATCH_SETTINGS.items():
+            tables.get_config().set(key, value)
+        for name, rows in inputs.items():
+            types = {field: sql.flink_type(kind) for field, kind in ibis.Schema.from_pyarrow(rows.schema).items()}
+            _write(rows, folder / f"{name}.jsonl")
+            _create(tables, name, sql.columns(types), folder / f"{name}.jsonl")
+        schema = dict(table.schema())
+        tables.execute_sql(_insert(tables, sql.compiled(table), schema, folder / "rows")).wait()
+        return _rows(schema, folder / "rows")
+
+
+def _schema(plan: SpeedPlan) -> dict[str, dt.DataType]:
+    return {plan.key: dt.string, T_MS: dt.int64, **dict(plan.schema)}
 
 
 def _add_events(tables: StreamTableEnvironment, events: pa.Table, file: Path) -> None:
     """The view `events`, in the order of time, so that nothing comes behind the watermark."""
-    in_order = events.sort_by([(column, "ascending") for column in BATCH_ORDER])
-    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in in_order.to_pylist()))
+    _write(events.sort_by([(column, "ascending") for column in BATCH_ORDER]), file)
     columns = sql.columns({name: LAKE_TYPES[kind] for name, kind in lake_columns().items()})
     # A watermark of its own time would make the second event of a moment late.
     rowtime, behind = sql.name(ROWTIME), sql.interval(timedelta(milliseconds=1))
-    tables.execute_sql(
-        f"CREATE TEMPORARY TABLE {sql.name(EVENTS)} ({columns}, "
-        f"{rowtime} AS TO_TIMESTAMP_LTZ(`event_time_ms`, 3), WATERMARK FOR {rowtime} AS {rowtime} - {behind}) "
-        f"WITH ({sql.options({'connector': 'filesystem', 'path': file.as_uri(), 'format': 'json'})})"
-    )
+    time = f"{rowtime} AS TO_TIMESTAMP_LTZ(`event_time_ms`, 3), WATERMARK FOR {rowtime} AS {rowtime} - {behind}"
+    _create(tables, EVENTS, f"{columns}, {time}", file)
 
 
-def _insert(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, folder: Path) -> str:
-    rows = add_group(tables, plan).rows
-    types = {plan.key: "STRING", T_MS: "BIGINT"} | {name: sql.flink_type(kind) for name, kind in plan.schema}
-    sink = f"{plan.name}_file_sink"
-    options = {"connector": "filesystem", "path": folder.as_uri(), "format": "json"}
-    tables.execute_sql(f"CREATE TEMPORARY TABLE {sql.name(sink)} ({sql.columns(types)}) WITH ({sql.options(options)})")
-    return f"INSERT INTO {sql.name(sink)} SELECT {', '.join(map(sql.name, types))} FROM {sql.name(rows)}"
+def _write(rows: pa.Table, file: Path) -> None:
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows.to_pylist()))
 
 
-def _rows(plan: SlidingPlan | SessionPlan, folder: Path) -> pa.Table:
-    features = {name: kind.to_pyarrow() for name, kind in plan.schema}
-    schema = pa.schema({plan.key: pa.string(), T_MS: pa.int64(), **features})
+def _create(tables: TableEnvironment, name: str, columns: str, path: Path) -> None:
+    options = {"connector": "filesystem", "path": path.as_uri(), "format": "json"}
+    tables.execute_sql(f"CREATE TEMPORARY TABLE {sql.name(name)} ({columns}) WITH ({sql.options(options)})")
+
+
+def _insert(tables: TableEnvironment, query: str, schema: Mapping[str, dt.DataType], folder: Path) -> str:
+    sink = f"{folder.name}_file_sink"
+    _create(tables, sink, sql.columns({name: sql.flink_type(kind) for name, kind in schema.items()}), folder)
+    return f"INSERT INTO {sql.name(sink)} SELECT {', '.join(map(sql.name, schema))} FROM ({query})"
+
+
+def _rows(schema: Mapping[str, dt.DataType], folder: Path) -> pa.Table:
     files = sorted(file for file in folder.rglob("part-*") if file.is_file())
     rows: list[dict[str, Any]] = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.Table.from_pylist(rows, schema=pa.schema({name: kind.to_pyarrow() for name, kind in schema.items()}))

@@ -13,7 +13,13 @@ from ibis.backends.sql.compilers.flink import FlinkCompiler
 
 from playhead.errors import UnsupportedError
 
-_TYPES: dict[type[dt.DataType], str] = {dt.Int64: "BIGINT", dt.Float64: "DOUBLE", dt.String: "STRING"}
+_TYPES: dict[type[dt.DataType], str] = {
+    dt.Int64: "BIGINT",
+    dt.Int32: "INT",
+    dt.Float64: "DOUBLE",
+    dt.String: "STRING",
+    dt.Boolean: "BOOLEAN",
+}
 
 
 def name(identifier: str) -> str:
@@ -57,7 +63,7 @@ def interval(length: timedelta) -> str:
 
 
 def flink_type(kind: dt.DataType) -> str:
-    """Flink's name of a feature's type.
+    """Flink's name of a type of events and features.
 
     Raises:
         UnsupportedError: a type that features do not have.
@@ -66,7 +72,7 @@ def flink_type(kind: dt.DataType) -> str:
         return f"ARRAY<{flink_type(kind.value_type)}>"
     if type(kind) not in _TYPES:
         raise UnsupportedError(
-            f"Flink: features of type {kind} are not supported; allowed: int64, float64, string, lists"
+            f"Flink: {kind} is not supported; allowed: int64, int32, float64, string, boolean, lists of these"
         )
     return _TYPES[type(kind)]
 
