@@ -12,12 +12,15 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from benchmarks import stream
+from benchmarks import backfill, stream
 from benchmarks.ground import Say
+from benchmarks.options import Options
 from playhead.errors import PlayheadError, UnknownName
 
-SUITES: Mapping[str, Callable[[Say, stream.StreamOptions], dict[str, Any]]] = MappingProxyType({"stream": stream.run})
-_DEFAULT = stream.StreamOptions()
+SUITES: Mapping[str, Callable[[Say, Options], dict[str, Any]]] = MappingProxyType(
+    {"stream": stream.run, "backfill": backfill.run}
+)
+_DEFAULT = Options()
 
 
 def bench(
@@ -27,11 +30,17 @@ def bench(
         int, typer.Option(min=1_000, help="About so many events for the keyed Python job.")
     ] = _DEFAULT.keyed_python_events,
     live_seconds: Annotated[int, typer.Option(min=5, help="How long latency is measured.")] = _DEFAULT.live_seconds,
+    backfill_events: Annotated[int, typer.Option(min=1_000, help="Events of the backfill.")] = _DEFAULT.backfill_events,
 ) -> None:
     """Run one suite or all, on stacks of their own; ends with one line of JSON. Timings never decide the exit code."""
     if suite is not None and suite not in SUITES:
         raise UnknownName("suite", suite, SUITES)
-    options = stream.StreamOptions(events=events, keyed_python_events=keyed_python_events, live_seconds=live_seconds)
+    options = Options(
+        events=events,
+        keyed_python_events=keyed_python_events,
+        live_seconds=live_seconds,
+        backfill_events=backfill_events,
+    )
 
     def say(text: str) -> None:
         typer.echo(text, err=True)

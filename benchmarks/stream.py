@@ -13,6 +13,7 @@ from benchmarks.ground import Ground, Say, open_ground
 from benchmarks.jobs import running
 from benchmarks.latency import measure_latency, online_writer
 from benchmarks.measuring import cpu_seconds, quantile
+from benchmarks.options import Options
 from playhead.config import load_settings
 from playhead.ingest.generator import GeneratorConfig, generate
 from playhead.ingest.listening import DAY_MS
@@ -38,21 +39,6 @@ GOALS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamOptions:
-    """How much to measure.
-
-    Attributes:
-        events: about so many for the speed job and for scan and decode, warm-up included.
-        keyed_python_events: the same for the keyed Python job, which is slow.
-        live_seconds: how long latency is measured, after the warm-up.
-    """
-
-    events: int = 600_000
-    keyed_python_events: int = 20_000
-    live_seconds: int = 60
-
-
 @dataclass(frozen=True)
 class Load:
     """Generated records: the first days warm up, the others are measured.
@@ -66,7 +52,7 @@ class Load:
     clock_ms: int
 
 
-def run(say: Say, options: StreamOptions) -> dict[str, Any]:
+def run(say: Say, options: Options) -> dict[str, Any]:
     """Measure; returns the figures by name, as JSON values.
 
     Each job has a stack of its own: what one made the JVM compile or keep would be to the next one's credit or debit.

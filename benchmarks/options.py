@@ -1,0 +1,22 @@
+"""How much to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Sizes of the suites.
+
+    Attributes:
+        events: of `stream`: about so many for the speed job and for scan and decode, warm-up included.
+        keyed_python_events: of `stream`: the same for the keyed Python job, which is slow.
+        live_seconds: of `stream`: how long latency is measured, after the warm-up.
+        backfill_events: of `backfill`.
+    """
+
+    events: int = 600_000
+    keyed_python_events: int = 20_000
+    live_seconds: int = 60
+    backfill_events: int = 1_000_000
