@@ -29,7 +29,7 @@ LAYERS = {
 }
 """Engine to the folders of `lambda/playhead` that may import it."""
 
-ALONE = ("declare", "declarations", "expressions", "plan", "relations", "days", "oracle", "errors", "config")
+ALONE = ("declare", "declarations", "expressions", "merge", "plan", "relations", "days", "oracle", "errors", "config")
 """Modules that every layer stands on."""
 
 

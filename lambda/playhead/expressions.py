@@ -14,6 +14,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from playhead.errors import UnsupportedError
 
@@ -31,6 +33,25 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
 }
 _UNARY: Mapping[type, Callable[[Any], Any]] = {ops.Not: operator.not_, ops.Negate: operator.neg}
 _NULLS = (ops.IsNull, ops.NotNull, ops.Coalesce, ops.And, ops.Or, ops.IfElse, ops.InValues)
+_COLUMNS: Mapping[type, Callable[..., pa.Array]] = {
+    ops.Equals: pc.equal,
+    ops.NotEquals: pc.not_equal,
+    ops.Less: pc.less,
+    ops.LessEqual: pc.less_equal,
+    ops.Greater: pc.greater,
+    ops.GreaterEqual: pc.greater_equal,
+    ops.Add: pc.add,
+    ops.Subtract: pc.subtract,
+    ops.Multiply: pc.multiply,
+    ops.Divide: pc.divide,
+    ops.Not: pc.invert,
+    ops.Negate: pc.negate,
+    ops.IsNull: pc.is_null,
+    ops.NotNull: pc.is_valid,
+    ops.And: pc.and_kleene,
+    ops.Or: pc.or_kleene,
+    ops.Coalesce: pc.coalesce,
+}
 _LEAVES = (ops.Field, ops.Literal, ops.Cast)
 ALLOWED: tuple[type, ...] = (*_BINARY, *_UNARY, *_NULLS, *_LEAVES)
 """Operations of expressions over events and over features."""
@@ -107,6 +128,43 @@ def evaluate_over(expression: Any, row: Mapping[str, Any], types: Mapping[str, A
     True
     """
     return evaluate(_node(_ById(expression), tuple(types.items())), row)
+
+
+def vectorised(node: Any, columns: Mapping[str, pa.Array]) -> pa.Array:
+    """An operation on whole columns of numbers; nulls as in SQL.
+
+    Args:
+        node: as `resolve(expression, table).op()`.
+        columns: the table's columns.
+
+    Raises:
+        UnsupportedError: an operation that has no column form.
+
+    >>> from ibis import _
+    >>> table = ibis.table({"skips": "int64", "plays": "int64"}, name="t")
+    >>> columns = {"skips": pa.array([1, 1]), "plays": pa.array([4, 0])}
+    >>> vectorised(resolve(_.skips / _.plays, table).op(), columns).to_pylist()
+    [0.25, None]
+    """
+    if isinstance(node, ops.Field):
+        return columns[node.name]
+    if isinstance(node, ops.Literal):
+        rows = len(next(iter(columns.values())))
+        return pa.nulls(rows, _arrow_type(node)) if node.value is None else pa.repeat(node.value, rows)
+    if isinstance(node, ops.Cast):
+        return vectorised(node.arg, columns).cast(_arrow_type(node))
+    if isinstance(node, ops.IfElse):
+        parts = (vectorised(part, columns) for part in (node.bool_expr, node.true_expr, node.false_null_expr))
+        condition, true, false = parts
+        return pc.if_else(pc.fill_null(condition, False), true, false)
+    if type(node) not in _COLUMNS:
+        raise UnsupportedError(f"{type(node).__name__} has no column form")
+    arguments = node.arg if isinstance(node, ops.Coalesce) else node.args
+    return _COLUMNS[type(node)](*(vectorised(argument, columns) for argument in arguments))
+
+
+def _arrow_type(node: Any) -> pa.DataType:
+    return node.dtype.to_pyarrow()
 
 
 class _ById:

@@ -159,6 +159,8 @@ class SlidingPlan:
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+    by_day: bool = False
+    """Whether each UTC day of a key is a key of its own; see `relations.keyed`."""
 
     @property
     def empty(self) -> dict[str, int | float]:
@@ -215,6 +217,25 @@ class DailyPlan:
     def empty(self) -> dict[str, int | float]:
         """None: without a row, no day of the entity may have been published."""
         return {}
+
+    @property
+    def today(self) -> SlidingPlan:
+        """The running partials of each day of a key: what the speed layer knows of days that no batch has published.
+
+        Its features are the measures; the last row of a day is that day's partial.
+        """
+        return SlidingPlan(
+            name=f"{self.name}__today",
+            key=self.key,
+            sums=tuple(WindowedSum(measure.name, measure, None) for measure in self.measures),
+            extremes=(),
+            distincts=(),
+            latest=(),
+            derived=(),
+            schema=tuple((measure.name, dt.int64) for measure in self.measures),
+            fingerprint=self.fingerprint,
+            by_day=True,
+        )
 
 
 Plan: TypeAlias = SlidingPlan | SessionPlan | DailyPlan

@@ -29,6 +29,7 @@ T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
 """Total order of a key's events: by time, ties as they stand in Kafka."""
 
+DAY_MS = 86_400_000
 How = Literal["sum", "min", "max"]
 _TIME_DIGITS = 10**15
 _PARTITION_DIGITS = 10**6
@@ -69,7 +70,7 @@ def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
         One row per (key, event_timestamp_ms) at which a value changes: the key, `event_timestamp_ms`, the features.
         Every expiry is in it, also those after the last event.
     """
-    on_time = events.filter(events[plan.key].notnull())
+    on_time = keyed(plan, events)
     if isinstance(plan, SlidingPlan):
         pairs = [distinct_pairs(plan, distinct, on_time, BATCH_ORDER) for distinct in plan.distincts]
         ticks = sliding_ticks(plan, on_time, listed_events(plan, on_time), pairs, BATCH_ORDER)
@@ -78,6 +79,15 @@ def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
         return sliding_rows(plan, framed, ("tick_ms",))
     ticks = session_ticks(plan, on_time, session_pairs(plan, on_time, BATCH_ORDER), BATCH_ORDER)
     return session_rows(plan, tiles(plan, session_progress(plan, union(ticks), ("tick_ms",))))
+
+
+def keyed(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
+    """The events that have the key. By day, the key is `key|the first millisecond of the event's UTC day`."""
+    on_time = events.filter(events[plan.key].notnull())
+    if isinstance(plan, SlidingPlan) and plan.by_day:
+        day_ms = on_time.event_time_ms - on_time.event_time_ms % DAY_MS
+        return on_time.mutate(**{plan.key: ibis.literal("|").join([on_time[plan.key], day_ms.cast("string")])})
+    return on_time
 
 
 def union(ticks: Sequence[ir.Table]) -> ir.Table:

@@ -46,7 +46,7 @@ def add_group(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan) -
 
 def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
-    on = events.filter(events[plan.key].notnull())
+    on = relations.keyed(plan, events)
     listed = _ordered(tables, plan, on) if plan.latest else on
     pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
     ticks = relations.sliding_ticks(plan, on, listed, pairs, (ARRIVAL,))
@@ -71,7 +71,7 @@ def _before(length: timedelta) -> ir.IntervalValue:
 
 def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
-    on = events.filter(events[plan.key].notnull())
+    on = relations.keyed(plan, events)
     pairs = _settled(tables, f"{plan.name}_pairs", relations.session_pairs(plan, on, (ROWTIME,)))
     ticks = _ticks(tables, plan, relations.session_ticks(plan, on, pairs, (ARRIVAL,)))
     progress = _named(tables, f"{plan.name}_progress", relations.session_progress(plan, ticks, (ROWTIME,)))
