@@ -25,7 +25,7 @@ from playhead.batch.events import event_days
 from playhead.batch.publish import published
 from playhead.checks import results
 from playhead.config import Settings
-from playhead.days import end_ms_of
+from playhead.days import DAY, end_ms_of
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, QualityError, StackError, UnknownName
 from playhead.local.changelog import changelog
@@ -265,6 +265,74 @@ def test_a_range_alone_equals_the_same_range_of_everything(spark: SparkSession, 
     assert rows_of(table) == [r for r in whole if days[2].isoformat() <= r["dt"] <= days[4].isoformat()]
 
 
+def late_event(day: date, number: int = 0) -> dict[str, Any]:
+    """A play that comes after its day was made, in its last hours."""
+    play = next(e for e in EVENTS if e["event_type"] == "PLAY")
+    return play | {"event_id": f"late{number}", "event_time_ms": end_ms_of(day) - 7_200_000, "late": True}
+
+
+def test_what_is_made_stays_as_it_is(spark: SparkSession, settings: Settings) -> None:  # noqa: F811
+    write_events(settings.lake, EVENTS)
+    done = backfill(settings, groups=["track"])
+    version = DeltaTable(str(settings.lake / "backfill" / "track")).version()
+    again = backfill(settings, groups=["track"])
+    assert (again.days, again.events, again.rows) == ({"track": 0}, 0, done.rows)
+    assert DeltaTable(str(settings.lake / "backfill" / "track")).version() == version
+    assert backfill(settings, groups=["track"], again=True).days == done.days
+
+
+def test_a_backfill_that_was_stopped_goes_on(
+    spark: SparkSession,  # noqa: F811
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_events(settings.lake, EVENTS)
+    table = settings.lake / "backfill" / "track"
+    whole = backfill(settings, groups=["track"])
+    expected = rows_of(table)
+    shutil.rmtree(table.parent)
+    monkeypatch.setattr("playhead.batch.backfill.DAYS_AT_ONCE", 2)
+
+    def stop(what: str) -> None:
+        if "left" in what:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(settings, groups=["track"], progress=stop)
+    told: list[str] = []
+    rest = backfill(settings, groups=["track"], progress=told.append)
+    assert rest.days["track"] == whole.days["track"] - 2
+    assert rows_of(table) == expected
+    assert any("left" in what for what in told)
+
+
+def test_late_events_heal_the_days_they_touch_and_no_other(spark: SparkSession, settings: Settings) -> None:  # noqa: F811
+    write_events(settings.lake, EVENTS)
+    table, day = settings.lake / "backfill" / "track", event_days(settings.lake)[2]
+    backfill(settings, groups=["track"])
+    before = rows_of(table)
+    assert backfill(settings, groups=["track"], heal=True).days == {"track": 0}
+    write_events(settings.lake, [late_event(day)], name="part-late")
+    done = backfill(settings, groups=["track"], heal=True)
+    healed = rows_of(table)
+    # The day itself, and the two that its windows of a day reach into.
+    assert done.days == {"track": 3}
+    found = done.corrections["track"]
+    assert set(found.days) <= {str(day + n * DAY) for n in range(3)}
+    assert str(day) in found.days
+    assert (found.added, found.removed) == (len({key(r) for r in healed} - {key(r) for r in before}), 0)
+    assert found.changed > 0
+    assert found.features["plays_1d"].largest == 1
+    assert "skips_1h" not in found.features
+    shutil.rmtree(table.parent)
+    backfill(settings, groups=["track"])
+    assert rows_of(table) == healed
+
+
+def key(row: dict[str, Any]) -> tuple[str, datetime]:
+    return row["track_id"], row["event_timestamp"]
+
+
 def test_a_backfill_that_cannot_be_is_refused(settings: Settings) -> None:
     with pytest.raises(InputError, match="no events"):
         backfill(settings)
@@ -282,7 +350,7 @@ from pathlib import Path
 from pyspark import SparkContext
 from playhead.batch.session import spark_session
 from playhead.config import Settings
-from playhead.days import end_ms_of
+from playhead.days import DAY, end_ms_of
 
 for _ in range(2):
     with spark_session(Settings(home=Path(sys.argv[1]))) as spark:

@@ -19,7 +19,7 @@ LAYERS = {
     "pyspark": {"batch", "checks"},
     "delta": {"batch"},
     "duckdb": {"local", "serving", "checks", "report"},
-    "deltalake": {"serving", "checks", "report"},
+    "deltalake": {"batch", "serving", "checks", "report"},
     "feast": {"serving"},
     "great_expectations": {"checks"},
     "redis": {"serving", "stack"},

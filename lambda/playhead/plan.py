@@ -163,6 +163,23 @@ class SlidingPlan:
     """Whether each UTC day of a key is a key of its own; see `relations.keyed`."""
 
     @property
+    def lengths(self) -> set[timedelta | None]:
+        """Of all its windows; None is a lifetime."""
+        windows = [*(e.windows for e in self.extremes), *(d.windows for d in self.distincts)]
+        return {s.length for s in self.sums} | {length for own in windows for _, length in own}
+
+    @property
+    def reach(self) -> timedelta | None:
+        """How long before a row the events may lie that it holds; None: ever so long, as in lists and lifetimes."""
+        lengths = [length for length in self.lengths if length is not None]
+        return None if self.latest or None in self.lengths else max(lengths)
+
+    @property
+    def tail(self) -> timedelta:
+        """How long after an event a row may come that it changes."""
+        return max((length for length in self.lengths if length is not None), default=timedelta(0))
+
+    @property
     def empty(self) -> dict[str, int | float]:
         """Features that are not null without a row: an entity's windows are empty before its first event."""
         names = [s.name for s in self.sums] + [name for d in self.distincts for name, _ in d.windows]
@@ -192,6 +209,16 @@ class SessionPlan:
     def empty(self) -> dict[str, int | float]:
         """None: without a row there is no session."""
         return {}
+
+    @property
+    def reach(self) -> timedelta | None:
+        """As of `SlidingPlan`: a session may have begun ever so long before."""
+        return None
+
+    @property
+    def tail(self) -> timedelta:
+        """As of `SlidingPlan`: a session ends a gap after its last event."""
+        return self.gap
 
     @property
     def made(self) -> tuple[tuple[str, dt.DataType], ...]:

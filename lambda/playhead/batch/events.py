@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from playhead.errors import InputError
@@ -38,6 +39,11 @@ def digest_of(lake: Path, day: date) -> str | None:
     folder = _folder(lake, day)
     files = [(str(f.relative_to(folder)), f.stat().st_size) for f in _files(folder)]
     return hashlib.sha256(repr(files).encode()).hexdigest()[:16] if files else None
+
+
+def count_of(lake: Path, days: Iterable[date]) -> int:
+    """How many events these days have, by the footers of their files."""
+    return sum(pq.read_metadata(file).num_rows for day in days for file in _files(_folder(lake, day)))
 
 
 def read_events(spark: SparkSession, lake: Path, days: Iterable[date]) -> DataFrame:

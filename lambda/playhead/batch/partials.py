@@ -8,8 +8,6 @@ declaration has.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -17,14 +15,12 @@ from typing import TypeAlias
 
 from pyspark.sql import DataFrame, SparkSession
 
+from playhead.batch.digests import digest, keep, kept
 from playhead.batch.events import digest_of
 from playhead.batch.jobs import side_by_side
 from playhead.batch.sql import compiled, run
 from playhead.batch.tables import replace_days
 from playhead.days import PartialTable, dated_events
-
-_DIGESTS = "_digests.json"
-
 
 Pending: TypeAlias = Mapping[str, Mapping[date, str | None]]
 """Name of a table to the days to compute, each with the digest of what it will be made from."""
@@ -35,12 +31,12 @@ def pending(lake: Path, tables: Sequence[PartialTable], days: Iterable[date], ag
 
     Ask before the events are read: a file that comes meanwhile then makes its day pending the next time.
     """
-    kept, days = _kept(lake), sorted({*days, *again})
+    made, days = kept(_folder(lake)), sorted({*days, *again})
     files = {day: digest_of(lake, day) for day in days}
     found: dict[str, dict[date, str | None]] = {}
     for table in tables:
-        meaning, known = compiled(table.rows(dated_events())), kept.get(table.name, {})
-        now = {day: files[day] and _digest(meaning, str(files[day])) for day in days}
+        meaning, known = compiled(table.rows(dated_events())), made.get(table.name, {})
+        now = {day: files[day] and digest(meaning, files[day]) for day in days}
         found[table.name] = {d: own for d, own in now.items() if d in again or own != known.get(d.isoformat())}
     return found
 
@@ -64,29 +60,13 @@ def write_partials(
         rows = rows.where(rows.dt.isin([day.isoformat() for day in days]))
         writes.append(functools.partial(replace_days, rows, partials_path(lake, table.name), days))
     side_by_side(writes)
-    kept = _kept(lake)
-    for name, own in todo.items():
-        kept[name] = kept.get(name, {}) | {day.isoformat(): digest for day, digest in own.items()}
-    _keep(lake, kept)
+    keep(_folder(lake), todo)
 
 
 def partials_path(lake: Path, name: str) -> Path:
     """Where a table of partials is."""
-    return lake / "daily" / name
+    return _folder(lake) / name
 
 
-def _digest(meaning: str, files: str) -> str:
-    return hashlib.sha256(f"{meaning}{files}".encode()).hexdigest()[:16]
-
-
-def _kept(lake: Path) -> dict[str, dict[str, str | None]]:
-    file = lake / "daily" / _DIGESTS
-    kept: dict[str, dict[str, str | None]] = json.loads(file.read_text()) if file.is_file() else {}
-    return kept
-
-
-def _keep(lake: Path, digests: Mapping[str, Mapping[str, str | None]]) -> None:
-    file = lake / "daily" / _DIGESTS
-    draft = file.with_name(f".{_DIGESTS}")
-    draft.write_text(json.dumps(digests, indent=1, sort_keys=True))
-    draft.replace(file)
+def _folder(lake: Path) -> Path:
+    return lake / "daily"

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as f
 
-from playhead.days import END_MS
+from playhead.days import DAY, END_MS
 
 
 def replace_days(frame: DataFrame, path: Path, days: Sequence[date]) -> None:
@@ -20,30 +22,32 @@ def replace_days(frame: DataFrame, path: Path, days: Sequence[date]) -> None:
         path: the table.
         days: at least one; a day without rows is emptied.
     """
-    _replace(frame, path, f"dt IN ({', '.join(map(_literal, days))})")
+    condition = f"dt IN ({', '.join(map(_literal, days))})"
+    _writer(frame).option("mergeSchema", "true").option("replaceWhere", condition).save(str(path))
 
 
-def replace_between(frame: DataFrame, path: Path, first: date | None, last: date | None) -> None:
-    """Replace the days of a table from `first` to `last`; None: without an end. Both None: the table and its schema.
-
-    Args:
-        frame: with the column `dt`; every row's is one of the days.
-        path: the table; it is made when there is none.
-        first: the first day.
-        last: the last day.
-    """
-    ends = [f"dt >= {_literal(first)}"] if first else []
-    ends += [f"dt <= {_literal(last)}"] if last else []
-    if ends:
-        _replace(frame, path, " AND ".join(ends))
-    else:
-        _writer(frame).option("overwriteSchema", "true").save(str(path))
+def replace_table(frame: DataFrame, path: Path) -> None:
+    """Replace a table, its columns too; make it when there is none. The frame has the column `dt`."""
+    _writer(frame).option("overwriteSchema", "true").save(str(path))
 
 
 def read_days(spark: SparkSession, path: Path, first: date, last: date) -> DataFrame:
     """A table's rows of the days from `first` to `last`, both included."""
     rows = spark.read.format("delta").load(str(path))
     return rows.where(f.col("dt").between(first.isoformat(), last.isoformat()))
+
+
+def count_rows(path: Path, first: date, last: date) -> int:
+    """How many rows a table has of the days from `first` to `last`; 0 when there is none."""
+    # is_deltatable makes the folder that it asks about.
+    if not path.is_dir() or not DeltaTable.is_deltatable(str(path)):
+        return 0
+    dt = ds.field("dt")
+    return int(DeltaTable(str(path)).to_pyarrow_dataset().count_rows(dt.isin(_texts(first, last))))
+
+
+def _texts(first: date, last: date) -> list[str]:
+    return [(first + n * DAY).isoformat() for n in range((last - first).days + 1)]
 
 
 def stamped(frame: DataFrame, keys: Sequence[str], created_at: datetime) -> DataFrame:
@@ -65,10 +69,6 @@ def stamped(frame: DataFrame, keys: Sequence[str], created_at: datetime) -> Data
         f.lit(created_at).alias("created_at"),
         "dt",
     )
-
-
-def _replace(frame: DataFrame, path: Path, condition: str) -> None:
-    _writer(frame).option("mergeSchema", "true").option("replaceWhere", condition).save(str(path))
 
 
 def _writer(frame: DataFrame) -> DataFrameWriter:

@@ -14,6 +14,8 @@ from playhead.cli.tables import say
 Dates = Annotated[list[datetime], typer.Option("--date", formats=["%Y-%m-%d"], help="UTC day. Repeatable.")]
 First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day of rows.")]
 Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day of rows.")]
+Heal = Annotated[bool, typer.Option("--heal", help="Only days made before whose events are others now.")]
+Again = Annotated[bool, typer.Option("--again", help="Also days that are as they should be.")]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group. Repeatable.")]
 
 
@@ -54,26 +56,46 @@ def backfill(
     first: First = None,
     last: Last = None,
     group: Groups = None,
+    heal: Heal = False,
+    again: Again = False,
     home: Home = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Recompute the speed groups' changelog from the master data, into lake/backfill.
+    """Recompute the speed groups' changelog from the master data, into lake/backfill, by days.
 
-    Also: spark-submit jobs/batch/backfill.py
+    Days whose events and declaration are what they were made from stay as they are; so a run that was stopped goes on
+    where it was. Also: spark-submit jobs/batch/backfill.py
 
     \b
     playhead backfill
     playhead backfill --from 2018-11-20 --to 2018-11-21 --group listener
+    playhead backfill --heal     # the days that late events have touched, and what that changes
     """
     from playhead.batch.backfill import backfill as run_backfill
 
-    done = run_backfill(settings_of(home, config), first=_day(first), last=_day(last), groups=group or (), progress=say)
+    done = run_backfill(
+        settings_of(home, config),
+        first=_day(first),
+        last=_day(last),
+        groups=group or (),
+        heal=heal,
+        again=again,
+        progress=say,
+    )
     if as_json:
         typer.echo(json.dumps(done.to_json(), indent=2))
         return
     for name, rows in done.rows.items():
-        typer.echo(f"{name}: {rows:,} rows")
+        typer.echo(f"{name}: {done.days[name]:,} days made, {rows:,} rows")
+    for name, found in done.corrections.items():
+        typer.echo(
+            f"{name} corrected: {found.changed:,} rows changed, {found.added:,} added, {found.removed:,} removed, "
+            f"on {', '.join(found.days)}"
+        )
+        for feature, own in found.features.items():
+            most = "" if own.largest is None else f", by {own.largest:g} at most"
+            typer.echo(f"  {feature}: {own.rows:,} rows{most}")
 
 
 def _day(given: datetime | None) -> date | None:
