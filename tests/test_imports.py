@@ -29,7 +29,19 @@ LAYERS = {
 }
 """Engine to the folders of `lambda/playhead` that may import it."""
 
-ALONE = ("declare", "declarations", "expressions", "merge", "plan", "relations", "days", "oracle", "errors", "config")
+ALONE = (
+    "declare",
+    "declarations",
+    "expressions",
+    "merge",
+    "plan",
+    "relations",
+    "days",
+    "oracle",
+    "services",
+    "errors",
+    "config",
+)
 """Modules that every layer stands on."""
 
 
@@ -73,7 +85,7 @@ def test_schemas_import_nothing_of_ours() -> None:
 
 
 def test_features_import_the_language_and_the_schemas_only() -> None:
-    allowed = ("features.", "schemas.", "playhead.declare.")
+    allowed = ("features.", "schemas.", "playhead.declare.", "playhead.services.")
     assert {name for file in modules("features") for name in ours(file) if not name.startswith(allowed)} == set()
 
 

@@ -301,10 +301,36 @@ class FeatureGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureService:
-    """What one model reads: whole groups, by name and version (`listener_v1`)."""
+    """What one model reads, by name and version (`listener_v1`).
+
+    Attributes:
+        name: of the scenario, with the version.
+        groups: the feature groups it reads.
+        features: of them, those it reads, as `group.feature`; all of them when empty.
+
+    Raises:
+        DeclarationError: a feature that the groups do not have, or a group of which nothing is read.
+    """
 
     name: str
     groups: tuple[FeatureGroup, ...]
+    features: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = [f"{group.name}.{feature}" for group in self.groups for feature in group.feature_names]
+        for feature in self.features:
+            if feature not in known:
+                raise DeclarationError(
+                    f"service {self.name!r} reads {feature!r}, which its groups do not have",
+                    hint=did_you_mean(feature, known),
+                )
+        for group in self.groups:
+            if not self.features_of(group):
+                raise DeclarationError(f"service {self.name!r} reads nothing of its group {group.name!r}")
+
+    def features_of(self, group: FeatureGroup) -> list[str]:
+        """What it reads of a group, in the order of the declarations."""
+        return [name for name in group.feature_names if not self.features or f"{group.name}.{name}" in self.features]
 
 
 def kind_of(window: Window) -> type[Sliding] | type[Session] | type[Days]:

@@ -236,7 +236,7 @@ def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table) -> pa
         values = [_oracles(group, own.get(key, []), key, moment) for key, moment in zip(keys, moments, strict=True)]
         for name, kind in compile_group(group).schema:
             columns[f"{group.name}__{name}"] = pa.array([value[name] for value in values], kind.to_pyarrow())
-    return pa.table(columns)
+    return pa.table(columns).select(columns_of(service))
 
 
 def _oracles(group: FeatureGroup, events: Sequence[oracle.Event], key: str | None, moment: int) -> dict[str, object]:

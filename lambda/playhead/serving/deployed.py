@@ -14,7 +14,7 @@ from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup
 from playhead.local.lake import count_events
 from playhead.plan import meanings
-from playhead.serving.registry import open_feature_store
+from playhead.serving.registry import features_of, open_feature_store
 from playhead.serving.views import MEANING
 
 Change = Literal["same", "added", "removed", "changed", "metadata", "renamed"]
@@ -143,8 +143,8 @@ def _services(declarations: Declarations, deployed: Mapping[str, feast.FeatureSe
         if service.name not in deployed:
             yield service.name, "added"
             continue
-        before = [projection.name for projection in deployed[service.name].feature_view_projections]
-        yield service.name, "same" if before == [group.name for group in service.groups] else "changed"
+        now = {group.name: sorted(service.features_of(group)) for group in service.groups}
+        yield service.name, "same" if features_of(deployed[service.name]) == now else "changed"
     for name in sorted(deployed.keys() - {service.name for service in declarations.services}):
         yield name, "removed"
 

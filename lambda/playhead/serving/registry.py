@@ -119,14 +119,16 @@ def applied_service(
         raise InputError(f"{settings.registry}: {error}", hint=_APPLY) from error
     for view in views.values():
         _check_view(settings, view, expected[view.name])
-    got = {projection.name for projection in service.feature_view_projections}
-    if got != set(views):
+    if features_of(service) != {group.name: sorted(declared.features_of(group)) for group in declared.groups}:
         raise InputError(
-            f"{settings.registry}: service {name!r} has views {', '.join(sorted(got))}; "
-            f"declared: {', '.join(sorted(views))}",
-            hint=_APPLY,
+            f"{settings.registry}: service {name!r} was applied before its declaration changed", hint=_APPLY
         )
     return service
+
+
+def features_of(service: feast.FeatureService) -> dict[str, list[str]]:
+    """A registered service's features by view, in alphabetical order."""
+    return {each.name: sorted(field.name for field in each.features) for each in service.feature_view_projections}
 
 
 def repo_settings() -> Settings:

@@ -44,7 +44,8 @@ def served_schema(service: FeatureService, declarations: Declarations) -> pa.Sch
     fields += [(entity, pa.string()) for entity in ENTITIES]
     for group in service.groups:
         plan = declarations.plan(group.name)
-        fields += [(f"{plan.name}__{feature}", dtype.to_pyarrow()) for feature, dtype in plan.schema]
+        types = dict(plan.schema)
+        fields += [(f"{plan.name}__{feature}", types[feature].to_pyarrow()) for feature in service.features_of(group)]
         fields += [(_stamp_of(plan.name), pa.int64())]
     fields += [("fingerprints", pa.map_(pa.string(), pa.string()))]
     return pa.schema([*fields, ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64()), ("dt", pa.string())])

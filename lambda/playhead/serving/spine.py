@@ -72,7 +72,7 @@ def keys_of(service: FeatureService) -> list[str]:
 
 def columns_of(service: FeatureService) -> list[str]:
     """Names of a service's features, `view__feature`, in the order of the declarations."""
-    return [f"{group.name}__{feature}" for group in service.groups for feature in group.feature_names]
+    return [f"{group.name}__{feature}" for group in service.groups for feature in service.features_of(group)]
 
 
 def check_output(spine: Path, output: Path) -> None:

@@ -80,7 +80,7 @@ class VectorService:
                     f"service {service.name!r}: group {group.name!r} is about {plan.key!r}",
                     hint=f"the server knows {', '.join((*REQUEST_KEYS, *CANDIDATE_KEYS))}",
                 )
-            columns = tuple((f"{plan.name}__{name}", name) for name, _ in plan.schema)
+            columns = tuple((f"{plan.name}__{name}", name) for name in service.features_of(group))
             views.append(_View(Packer.of(plan), plan.key, columns, plan.empty))
         self._shared = [view for view in views if view.key in REQUEST_KEYS]
         self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]

@@ -57,7 +57,9 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
     }
     views = {group.name: _view(group, entities[group.entity.name], settings) for group in declarations.groups}
     services = [
-        FeatureService(name=service.name, features=[views[group.name] for group in service.groups])
+        FeatureService(
+            name=service.name, features=[views[group.name][service.features_of(group)] for group in service.groups]
+        )
         for service in declarations.services
     ]
     return [*entities.values(), *views.values(), *services]

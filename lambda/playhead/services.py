@@ -1,0 +1,69 @@
+"""Feature services as configuration: a YAML file beside the declarations.
+
+- scenario: home
+  version: 2
+  features:
+    - listener                # a whole group
+    - track.plays_1h          # or one of its features
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from playhead.declare import FeatureGroup, FeatureService
+from playhead.errors import ConfigError, UnknownName
+
+
+class _Service(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    scenario: str = Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+    version: int = Field(ge=1)
+    features: list[str] = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario}_v{self.version}"
+
+
+def load_services(file: Path, groups: Sequence[FeatureGroup]) -> tuple[FeatureService, ...]:
+    """The services of a file, named `<scenario>_v<version>`: versions of a scenario stand side by side.
+
+    Args:
+        file: YAML: a list of scenario, version and features, each of these a group or `group.feature`.
+        groups: what is declared.
+
+    Raises:
+        ConfigError: a file that is absent or no YAML, or a field that is missing, unknown or not allowed; it names it.
+        UnknownName: a group that is not declared.
+        DeclarationError: a feature that its group does not have.
+    """
+    try:
+        found = TypeAdapter(list[_Service]).validate_python(yaml.safe_load(file.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{file}: {place}: {first['msg']}, got {first['input']!r}") from error
+    names = [service.name for service in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{file}: {name} is there twice", hint="a change of a service is a new version")
+    return tuple(_service(service, groups) for service in found)
+
+
+def _service(given: _Service, groups: Sequence[FeatureGroup]) -> FeatureService:
+    known = {group.name: group for group in groups}
+    read: dict[str, None] = {}
+    for feature in given.features:
+        name, _, own = feature.partition(".")
+        if name not in known:
+            raise UnknownName(f"group in service {given.name!r}", name, known)
+        read |= dict.fromkeys([feature] if own else [f"{name}.{each}" for each in known[name].feature_names])
+    wanted = [group for group in groups if any(each.startswith(f"{group.name}.") for each in read)]
+    return FeatureService(name=given.name, groups=tuple(wanted), features=tuple(read))
