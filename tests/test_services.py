@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,18 @@ from playhead.serving.deployed import compare
 from playhead.serving.registry import applied_service, apply, open_feature_store
 from playhead.serving.served_table import served_schema
 from playhead.serving.spine import columns_of, keys_of
-from playhead.serving.vectors import VectorService
+from playhead.serving.vectors import VectorService, _served
 from tests.parity.streams import as_table, random_events, spine_of
 
+FILLED = """
+- scenario: home
+  version: 3
+  features: [listener, session.session_plays]
+  defaults:
+    listener.skip_rate_1h: 0.5
+    listener.last_5_tracks: [none]
+    session.session_plays: -1
+"""
 TWO = """
 - scenario: home
   version: 1
@@ -59,6 +69,27 @@ def test_the_server_and_its_log_have_those_only(two: tuple[FeatureService, ...])
     assert view.columns == (("track__plays_1h", "plays_1h"), ("track__skips_1h", "skips_1h"))
 
 
+def test_defaults_stand_in_place_of_nulls_served_and_computed(tmp_path: Path) -> None:
+    file = tmp_path / "services.yaml"
+    file.write_text(FILLED)
+    (service,) = load_services(file, features.GROUPS)
+    events = random_events(1, 100)
+    table, spine = as_table(events), spine_of(events, 1, 200)
+    plain = evaluate(replace(service, defaults={}), table, spine)
+    for engine in ("duckdb", "oracle"):
+        found = evaluate(service, table, spine, engine)
+        for name, default in service.defaults.items():
+            column = name.replace(".", "__")
+            assert plain[column].null_count
+            expected = [default if value is None else value for value in plain[column].to_pylist()]
+            assert found[column].to_pylist() == expected
+    view = VectorService(service, Declarations(features.GROUPS, (service,)))._shared[0]
+    served = dict(_served(view, {"plays_1m": 3, "skip_rate_1h": None}))
+    assert (served["listener__plays_1m"], served["listener__skip_rate_1h"]) == (3, 0.5)
+    assert served["listener__last_5_tracks"] == ["none"]
+    assert served["listener__plays_1h"] is None
+
+
 def test_a_new_version_goes_live_beside_the_old_one(two: tuple[FeatureService, ...], tmp_path: Path) -> None:
     from playhead.config import load_settings
 
@@ -97,6 +128,16 @@ def test_the_application_has_its_services_from_the_file() -> None:
             "- {scenario: home, version: 1, features: [track.play_1h]}",
             DeclarationError,
             "did you mean 'track.plays_1h'",
+        ),
+        (
+            "- {scenario: home, version: 1, features: [track], defaults: {track.plays_1h: 0.5}}",
+            DeclarationError,
+            "default of 'track.plays_1h' is 0.5, expected int64",
+        ),
+        (
+            "- {scenario: home, version: 1, features: [track], defaults: {listener.plays_1h: 0}}",
+            DeclarationError,
+            "default for 'listener.plays_1h', which it does not read",
         ),
         (2 * "- {scenario: home, version: 1, features: [track]}\n", ConfigError, "home_v1 is there twice"),
     ],

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -26,6 +26,9 @@ from playhead.errors import DeclarationError, did_you_mean
 
 Expression: TypeAlias = Any
 """An ibis deferred expression, such as `_.event_type == "PLAY"`."""
+
+Default: TypeAlias = int | float | str | list[str]
+"""A feature's value where it would be null."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NAME = re.compile(r"(?=.{1,63}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -307,26 +310,32 @@ class FeatureService:
         name: of the scenario, with the version.
         groups: the feature groups it reads.
         features: of them, those it reads, as `group.feature`; all of them when empty.
+        defaults: feature, as `group.feature`, to what stands in place of null, served and in training sets alike.
 
     Raises:
-        DeclarationError: a feature that the groups do not have, or a group of which nothing is read.
+        DeclarationError: a feature that the groups do not have, a default of one that is not read, or a group of which
+            nothing is read.
     """
 
     name: str
     groups: tuple[FeatureGroup, ...]
     features: tuple[str, ...] = ()
+    defaults: Mapping[str, Default] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = [f"{group.name}.{feature}" for group in self.groups for feature in group.feature_names]
-        for feature in self.features:
-            if feature not in known:
-                raise DeclarationError(
-                    f"service {self.name!r} reads {feature!r}, which its groups do not have",
-                    hint=did_you_mean(feature, known),
-                )
+        self._check_known("reads", self.features, known)
+        self._check_known("has a default for", self.defaults, self.features or known)
         for group in self.groups:
             if not self.features_of(group):
                 raise DeclarationError(f"service {self.name!r} reads nothing of its group {group.name!r}")
+
+    def _check_known(self, what: str, features: Iterable[str], known: Sequence[str]) -> None:
+        for feature in features:
+            if feature not in known:
+                where = "its groups do not have" if what == "reads" else "it does not read"
+                problem = f"service {self.name!r} {what} {feature!r}, which {where}"
+                raise DeclarationError(problem, hint=did_you_mean(feature, known))
 
     def features_of(self, group: FeatureGroup) -> list[str]:
         """What it reads of a group, in the order of the declarations."""

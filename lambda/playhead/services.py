@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import ibis.expr.datatypes as dt
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from playhead.declare import FeatureGroup, FeatureService
-from playhead.errors import ConfigError, UnknownName
+from playhead.declare import Default, FeatureGroup, FeatureService
+from playhead.errors import ConfigError, DeclarationError, UnknownName
+from playhead.plan import compile_group
 
 
 class _Service(BaseModel):
@@ -25,6 +27,7 @@ class _Service(BaseModel):
     scenario: str = Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
     version: int = Field(ge=1)
     features: list[str] = Field(min_length=1)
+    defaults: dict[str, int | float | str | list[str]] = Field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -35,13 +38,13 @@ def load_services(file: Path, groups: Sequence[FeatureGroup]) -> tuple[FeatureSe
     """The services of a file, named `<scenario>_v<version>`: versions of a scenario stand side by side.
 
     Args:
-        file: YAML: a list of scenario, version and features, each of these a group or `group.feature`.
+        file: YAML: a list of scenario, version, features, each of these a group or `group.feature`, and defaults.
         groups: what is declared.
 
     Raises:
         ConfigError: a file that is absent or no YAML, or a field that is missing, unknown or not allowed; it names it.
         UnknownName: a group that is not declared.
-        DeclarationError: a feature that its group does not have.
+        DeclarationError: a feature that its group does not have, or a default that does not fit its type.
     """
     try:
         found = TypeAdapter(list[_Service]).validate_python(yaml.safe_load(file.read_text()))
@@ -66,4 +69,16 @@ def _service(given: _Service, groups: Sequence[FeatureGroup]) -> FeatureService:
             raise UnknownName(f"group in service {given.name!r}", name, known)
         read |= dict.fromkeys([feature] if own else [f"{name}.{each}" for each in known[name].feature_names])
     wanted = [group for group in groups if any(each.startswith(f"{group.name}.") for each in read)]
-    return FeatureService(name=given.name, groups=tuple(wanted), features=tuple(read))
+    service = FeatureService(name=given.name, groups=tuple(wanted), features=tuple(read), defaults=given.defaults)
+    for feature, value in given.defaults.items():
+        group, _, own = feature.partition(".")
+        kind = dict(compile_group(known[group]).schema)[own]
+        if not _fits(value, kind):
+            raise DeclarationError(f"service {given.name!r}: the default of {feature!r} is {value!r}, expected {kind}")
+    return service
+
+
+def _fits(value: Default, kind: dt.DataType) -> bool:
+    if kind.is_array():
+        return isinstance(value, list)
+    return isinstance(value, int | float if kind.is_floating() else int if kind.is_integer() else str)

@@ -75,6 +75,21 @@ def columns_of(service: FeatureService) -> list[str]:
     return [f"{group.name}__{feature}" for group in service.groups for feature in service.features_of(group)]
 
 
+def with_defaults(service: FeatureService, features: pa.Table) -> pa.Table:
+    """The features with the service's defaults in place of nulls.
+
+    Args:
+        service: whose defaults.
+        features: columns as of `columns_of`, others too.
+    """
+    for name, value in service.defaults.items():
+        place = features.column_names.index(name.replace(".", "__"))
+        column = features.column(place)
+        filled = pc.if_else(column.is_valid(), column, pa.scalar(value, column.type))
+        features = features.set_column(place, features.field(place), filled)
+    return features
+
+
 def check_output(spine: Path, output: Path) -> None:
     """Refuse an output that is no `.parquet` file in a folder that exists, or that is the spine itself.
 

@@ -15,7 +15,15 @@ from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.errors import InputError
 from playhead.serving.registry import applied_service, open_feature_store
-from playhead.serving.spine import EVENT_TIMESTAMP, check_output, columns_of, keys_of, read_spine, write_rows
+from playhead.serving.spine import (
+    EVENT_TIMESTAMP,
+    check_output,
+    columns_of,
+    keys_of,
+    read_spine,
+    with_defaults,
+    write_rows,
+)
 
 log = structlog.get_logger()
 
@@ -97,7 +105,7 @@ def features_at(settings: Settings, declarations: Declarations, service: str, sp
     registered = applied_service(store, settings, declarations, service)
     entities = spine.select([*keys_of(declared), EVENT_TIMESTAMP]).to_pandas()
     job = store.get_historical_features(entities, features=registered, full_feature_names=True)
-    features = job.to_arrow().select(columns_of(declared))
+    features = with_defaults(declared, job.to_arrow().select(columns_of(declared)))
     if features.num_rows != spine.num_rows:
         raise InputError(f"offline store: {features.num_rows} rows came back for {spine.num_rows} of the spine")
     return features

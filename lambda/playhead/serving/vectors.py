@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from playhead.declarations import Declarations
@@ -57,6 +57,8 @@ class _View:
     columns: tuple[tuple[str, str], ...]
     """(`view__feature`, feature)."""
     empty: Mapping[str, int | float]
+    defaults: Mapping[str, Value]
+    """Feature to what is served in place of null."""
 
 
 class VectorService:
@@ -81,7 +83,8 @@ class VectorService:
                     hint=f"the server knows {', '.join((*REQUEST_KEYS, *CANDIDATE_KEYS))}",
                 )
             columns = tuple((f"{plan.name}__{name}", name) for name in service.features_of(group))
-            views.append(_View(Packer.of(plan), plan.key, columns, plan.empty))
+            defaults = {name: service.defaults.get(f"{group.name}.{name}") for name in service.features_of(group)}
+            views.append(_View(Packer.of(plan), plan.key, columns, plan.empty, defaults))
         self._shared = [view for view in views if view.key in REQUEST_KEYS]
         self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]
 
@@ -117,15 +120,20 @@ def _part(
         entity = entities.get(view.key)
         row = rows[view.packer, entity] if entity is not None else None
         if isinstance(row, PackedRow):
-            values = row.values
-            part.values.update([(column, values[name]) for column, name in view.columns])
+            part.values.update(_served(view, row.values))
             part.event_timestamps_ms[view.packer.name] = row.event_timestamp_ms
             part.fingerprints[view.packer.name] = view.packer.fingerprint
         else:
             # Absent is an empty window; a row that was refused, or of an entity that is not known, says nothing.
             known = view.empty if entity is not None and row is None else {}
-            part.values.update([(column, known.get(name)) for column, name in view.columns])
+            part.values.update(_served(view, known))
     return part
+
+
+def _served(view: _View, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    for column, name in view.columns:
+        value = values.get(name)
+        yield column, view.defaults[name] if value is None else value
 
 
 def _status(row: PackedRow | Refused | None) -> str:
