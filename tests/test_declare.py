@@ -10,16 +10,18 @@ from ibis import _
 from features.entities import ends_play, is_play, is_skip, user
 from playhead.declare import (
     Count,
+    CountDistinct,
     Derived,
     FeatureGroup,
     First,
     LastK,
+    Max,
     Mean,
-    Min,
     Ratio,
     SessionStart,
     Sum,
     days,
+    session,
     sliding,
 )
 from playhead.errors import DeclarationError
@@ -73,6 +75,10 @@ def test_what_a_mean_is_made_of_is_no_feature() -> None:
         ((Count("Plays", where=is_play, over=sliding("1h")),), "name 'Plays_1h': allowed are words"),
         ((PLAYS, Count("days", where=is_play, over=days(7))), "mixes sliding, session and calendar windows"),
         ((LastK("last", _.track_id, k=3, where=is_play),), "has no windowed feature"),
+        ((Ratio("rate", "skips_1h", "plays_1h"), PLAYS, SKIPS), "ratio of 'skips_1h', which is no number before it"),
+        ((PLAYS, Max("plays_1h", _.ms_played, where=is_skip, over=sliding("1d"))), "'plays_1h' is the name of two"),
+        ((Count("events", where=is_play, over=session()),), "name 'events' is that of a column which every table has"),
+        ((PLAYS, LastK("second", _.track_id, k=3, where=is_play)), "name 'second' is that of a column"),
         ((PLAYS, SKIPS, Ratio("rate", "skips_1h", "play_1h")), "ratio of 'play_1h'.*did you mean 'plays_1h'"),
         ((PLAYS, Ratio("a", "b", "plays_1h"), Ratio("b", "plays_1m", "plays_1h")), "ratio of 'b', which is no number"),
         ((PLAYS, LastK("last", _.track_id, k=3, where=is_play), Ratio("r", "last", "plays_1h")), "ratio of 'last'"),
@@ -82,8 +88,8 @@ def test_what_a_mean_is_made_of_is_no_feature() -> None:
         ),
         ((PLAYS, SessionStart("start", over=sliding("1h"))), "a SessionStart over sliding windows.*goes with session"),
         (
-            (Min("x", _.ms_played, where=is_skip, over=days(7)),),
-            "a Min over days windows, which no engine",
+            (First("x", _.ms_played, where=is_skip, over=days(7)),),
+            "a First over days windows, which no engine",
         ),
     ],
 )
@@ -110,6 +116,10 @@ def test_a_declaration_that_is_wrong_says_where_and_what(features: tuple[Any, ..
         (Sum("x", _.ms_played.sqrt(), where=is_play, over=sliding("1h")), "Sqrt is not computed alike by every engine"),
         (Sum("x", _.ms_played.cast("float64").cast("int64"), where=is_play, over=sliding("1h")), "cast from float64"),
         (Derived("x", _.play_1h / 2), "'x' of group 'probe'.*did you mean 'plays_1h'"),
+        (Derived("x", _.plays_1h > 3), "its value is boolean, expected integer or floating"),
+        (Derived("x", (_.plays_1h > 3).ifelse("heavy", "light")), "its value is string, expected integer or floating"),
+        (CountDistinct("x", _.track_id.cast("int64"), where=is_play, over=sliding("1h")), "cast from string to int64"),
+        (Sum("x", _.ms_played, where=_.ms_played.isin([1, None]), over=sliding("1h")), "null among the values of isin"),
         (Derived("x", _.last_3), "no number has the attribute 'last_3'"),
     ],
 )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ibis import _
 
 from features.entities import ends_play, is_play, is_skip, user
-from playhead.declare import Count, Derived, FeatureGroup, Mean, Ratio, Sum, days
+from playhead.declare import Count, Derived, FeatureGroup, Max, Mean, Min, Ratio, Sum, days
 from playhead.local.changelog import changelog
 from playhead.merge import SPEED_DAYS, Merged, day_of, merge
 from playhead.plan import DailyPlan, compile_group
@@ -39,6 +39,8 @@ GROUP = FeatureGroup(
         Count("skips", where=is_skip, over=days(7)),
         Sum("heard", _.ms_played, where=ends_play, over=days(7, 14, 30)),
         Mean("heard_mean", _.ms_played, where=ends_play, over=days(3, 30)),
+        Min("least", _.ms_played, where=ends_play, over=days(3, 14)),
+        Max("most", _.ms_played, where=is_skip, over=days(30)),
         Ratio("skip_rate", "skips_7d", "plays_7d"),
         Derived("balance", _.plays_7d - 2 * _.skips_7d),
         Derived("rate", (_.plays_30d + 1) / (_.heard_30d + 1)),
@@ -79,6 +81,8 @@ def naive(events: Sequence[Event], listener: str, time_ms: int) -> dict[str, Any
         "skips_7d": skips,
         **{f"heard_{n}d": sum(ended[n]) for n in (7, 14, 30)},
         **{f"heard_mean_{n}d": sum(ended[n]) / len(ended[n]) if ended[n] else None for n in (3, 30)},
+        **{f"least_{n}d": min(ended[n], default=None) for n in (3, 14)},
+        "most_30d": max((e["ms_played"] for e in within(30, "SKIP")), default=None),
         "skip_rate": skips / plays[7] if plays[7] else None,
         "balance": plays[7] - 2 * skips,
         "rate": (plays[30] + 1) / (sum(ended[30]) + 1),
@@ -95,11 +99,11 @@ class Layers:
             listener, _bar, day_ms = row["user_id"].rpartition("|")
             self.rows.setdefault((listener, int(day_ms)), []).append(row)
 
-    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[int]:
+    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[int | None]:
         """A day's measures: all of the day, or what was known at a moment."""
         rows = self.rows.get((listener, day_ms), [])
         at = len(rows) if as_of_ms is None else bisect.bisect_right([row[T_MS] for row in rows], as_of_ms)
-        return [rows[at - 1][name] for name in self.names] if at else [0] * len(self.names)
+        return [rows[at - 1][m.name] if at else (0 if m.how == "sum" else None) for m in PLAN.measures]
 
     def merged(self, asked: Sequence[tuple[str, int]], late_days: int, published: int = PUBLISHED_DAYS) -> Merged:
         """The features of (listener, moment) pairs with the last published day so many days behind yesterday."""
@@ -116,8 +120,10 @@ class Layers:
         return merge(PLAN, q_ms, ends_ms, self.by_measure(batch), self.by_measure(speed))
 
     def by_measure(self, partials: Any) -> dict[str, Any]:
-        cube = np.array(partials, np.int64)
-        return {name: cube[:, :, place] for place, name in enumerate(self.names)}
+        cube = np.array([[[0 if v is None else v for v in day] for day in row] for row in partials], np.int64)
+        null = np.array([[[v is None for v in day] for day in row] for row in partials])
+        found = np.ma.array(cube, mask=null)
+        return {name: found[:, :, place] for place, name in enumerate(self.names)}
 
 
 def asked_of(events: Sequence[Event], seed: int) -> list[tuple[str, int]]:
@@ -149,7 +155,7 @@ def test_beyond_two_days_what_is_not_known_is_refused(late_days: int) -> None:
     (row,) = merged.values.to_pylist()
     refused = {name for name, flags in merged.stale.items() if flags[0]}
     # Windows of up to three days are the speed layer's alone.
-    assert refused == {name for name in row if name not in ("plays_1d", "heard_mean_3d")}
+    assert refused == {name for name in row if name not in ("plays_1d", "heard_mean_3d", "least_3d")}
     assert row == {name: None if name in refused else expected[name] for name in row}
 
 
@@ -158,7 +164,7 @@ def test_a_window_that_was_not_published_whole_is_refused() -> None:
     asked = [("a", START_MS + 39 * DAY_MS + 2_000)]
     merged = Layers(events).merged(asked, 0, published=13)
     assert {name for name, flags in merged.stale.items() if flags[0]} == {
-        "plays_30d", "heard_30d", "heard_mean_30d", "rate"
+        "plays_30d", "heard_30d", "heard_mean_30d", "most_30d", "rate"
     }  # fmt: skip
 
 

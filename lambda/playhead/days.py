@@ -57,12 +57,12 @@ class PartialTable:
         return cls(name=plan.name, keys=(plan.key,), measures=plan.measures)
 
     def rows(self, events: ir.Table) -> ir.Table:
-        """`dt`, keys, labels, and a BIGINT, never null, for each measure: one row per day and keys and labels."""
+        """`dt`, keys, labels, and a BIGINT for each measure, of sums never null: one row per day, keys and labels."""
         for key in self.keys:
             events = events.filter(events[key].notnull())
         group = ("dt", *self.keys, *self.labels)
         own = events.select(*group, **{m.name: m.contribution(events) for m in self.measures})
-        return own.group_by(*group).agg(**{m.name: own[m.name].sum() for m in self.measures})
+        return own.group_by(*group).agg(**{m.name: getattr(own[m.name], m.how)() for m in self.measures})
 
     @property
     def columns(self) -> dict[str, str]:
@@ -117,29 +117,41 @@ def days_table(lengths: Iterable[int]) -> ir.Table:
     return ibis.table({"dt": "string", END_MS: "int64", _SEEN: "string", **since}, name="days")
 
 
-def windows(partials: ir.Table, days: ir.Table, keys: Sequence[str], sums: Iterable[tuple[str, str, int]]) -> ir.Table:
-    """Sums over the last days.
+def windows(
+    partials: ir.Table,
+    days: ir.Table,
+    keys: Sequence[str],
+    sums: Iterable[tuple[str, str, int]],
+    extremes: Iterable[Measure] = (),
+) -> ir.Table:
+    """Sums over the last days; of those measures that are extremes, extremes.
 
     Args:
         partials: `dt`, keys, measures.
         days: as of `days_table`.
         keys: what a row is about.
         sums: (column, measure, number of days): the days up to and including the batch day.
+        extremes: which of the measures are, and how.
 
     Returns:
-        One row per batch day and entity seen: `dt`, `end_ms`, the keys, the sums (int64, 0 without partials).
+        One row per batch day and entity seen: `dt`, `end_ms`, the keys, the sums (int64, 0 without partials) and
+        extremes (null without a value).
     """
     dated = partials.rename(partial_dt="dt").join(days, [partials.dt >= days[_SEEN], partials.dt <= days.dt])
-    inside = {
-        name: ibis.ifelse(dated.partial_dt >= dated[_since(n)], dated[measure], ibis.literal(0, "int64")).sum()
-        for name, measure, n in sums
-    }
+    how = {measure.name: measure.how for measure in extremes}
+    nothing = {measure.name: measure.nothing for measure in extremes}
+    zero = ibis.literal(0, "int64")
+    inside = {}
+    for name, measure, n in sums:
+        held = ibis.ifelse(dated.partial_dt >= dated[_since(n)], dated[measure], nothing.get(measure, zero))
+        inside[name] = getattr(held, how.get(measure, "sum"))()
     return dated.group_by("dt", END_MS, *keys).agg(**inside)
 
 
 def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
     """The rows of a declared view, `dt` and `end_ms` first, then the key and the features."""
-    rows = windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows)
+    extremes = [measure for measure in plan.measures if measure.how != "sum"]
+    rows = windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows, extremes)
     return rows.select("dt", END_MS, plan.key, **in_schema(plan, {name: rows[name] for name, _, _ in plan.windows}))
 
 

@@ -211,8 +211,8 @@ SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
         Count: (Sliding, Lifetime, Session, Days),
         Sum: (Sliding, Lifetime, Session, Days),
         Mean: (Sliding, Lifetime, Session, Days),
-        Min: (Sliding, Lifetime, Session),
-        Max: (Sliding, Lifetime, Session),
+        Min: (Sliding, Lifetime, Session, Days),
+        Max: (Sliding, Lifetime, Session, Days),
         First: (Sliding, Lifetime, Session),
         Last: (Sliding, Lifetime, Session),
         CountDistinct: (Sliding, Lifetime, Session),
@@ -223,6 +223,13 @@ SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
     }
 )
 """Aggregate to the windows it may have."""
+
+RESERVED = frozenset(
+    {"arrival", "created_at", "dt", "end_ms", "entity", "event_time_ms", "event_timestamp", "event_timestamp_ms"}
+    | {"events", "fingerprint", "group", "last_event_ms", "opened_ms", "rowtime", "second", "session_end_ms"}
+    | {"session_start_ms", "since_ms", "tick_ms"}
+)
+"""Columns of tables beside the features."""
 
 BATCH_ONLY: tuple[type[Window], ...] = (Days,)
 """Windows that Flink does not make; every other one is made by each engine."""
@@ -247,12 +254,7 @@ class FeatureGroup:
     def __post_init__(self) -> None:
         frame = sys._getframe(2)
         object.__setattr__(self, "declared_at", f"{frame.f_code.co_filename}:{frame.f_lineno}")
-        names = self.feature_names
-        for name in (self.name, *names):
-            if not _NAME.fullmatch(name):
-                raise self._error(f"name {name!r}: allowed are words of a-z and 0-9 joined by single _, 63 characters")
-        for name in sorted({n for n in names if names.count(n) > 1}):
-            raise self._error(f"feature {name!r} is declared twice")
+        self._check_names()
         self._check_ratios()
         if len({kind_of(w) for w in self.windows}) > 1:
             raise self._error("mixes sliding, session and calendar windows: declare a group for each")
@@ -278,17 +280,30 @@ class FeatureGroup:
         """Names of the features in order; an aggregate has one for each window (`plays_1m`, `plays_1h`)."""
         return [name for f in self.features for name in names_of(f)]
 
+    def _check_names(self) -> None:
+        names = self.feature_names
+        for name in (self.name, *names):
+            if not _NAME.fullmatch(name):
+                raise self._error(f"name {name!r}: allowed are words of a-z and 0-9 joined by single _, 63 characters")
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            raise self._error(f"feature {name!r} is declared twice")
+        for feature in self.features:
+            others = {name for other in self.features if other is not feature for name in names_of(other)}
+            if feature.name in others:
+                raise self._error(f"{feature.name!r} is the name of two declarations, of one with its window")
+        for name in sorted({*names, *(f.name for f in self.features)} & {*RESERVED, self.entity.key}):
+            raise self._error(f"name {name!r} is that of a column which every table has", hint="choose another")
+
     def _check_ratios(self) -> None:
-        """Every part of a ratio is a number of the group; one that is divided itself stands before it."""
-        whole = Count | Sum | Min | Max | CountDistinct | SessionStart
-        numbers = [name for f in self.features if isinstance(f, whole) for name in names_of(f)]
+        """Every part of a ratio is a number of the group that stands before it."""
+        numbers: list[str] = []
         for feature in self.features:
             if isinstance(feature, Ratio):
                 for part in (feature.numerator, feature.denominator):
                     if part not in numbers:
                         problem = f"{feature.name!r} is a ratio of {part!r}, which is no number before it"
                         raise self._error(problem, hint=did_you_mean(part, numbers))
-            if isinstance(feature, Ratio | Mean | Derived):
+            if not isinstance(feature, First | Last | LastK):
                 numbers += names_of(feature)
 
     def _refuse(self, feature: Feature, window: Window) -> NoReturn:

@@ -46,7 +46,11 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
         "engines": [*([] if group.kind in BATCH_ONLY else ["flink"]), "spark", "duckdb", "oracle"],
         "fingerprint": plan.fingerprint,
         "declared_at": group.declared_at,
-        "services": [service.name for service in services if group in service.groups],
+        "services": [
+            service.name
+            for service in services
+            if group in service.groups and feature in (None, *service.features_of(group))
+        ],
         "features": [
             {"feature": name, "type": str(kind), "empty": plan.empty.get(name), "is": words[name]}
             for name, kind in plan.schema

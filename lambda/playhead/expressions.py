@@ -70,13 +70,22 @@ def check(value: ir.Value) -> None:
     playhead.errors.UnsupportedError: Sqrt is not computed alike by every engine — hint: allowed are comparisons, + - * /, and or not, isnull, coalesce, ifelse, isin, cast
     """  # noqa: E501
     for node in value.op().find(ops.Value):
-        if isinstance(node, ops.Cast) and node.arg.dtype.is_floating() and not node.to.is_floating():
+        if isinstance(node, ops.Cast) and not _casts_alike(node.arg.dtype, node.to):
             raise UnsupportedError(f"a cast from {node.arg.dtype} to {node.to} is not computed alike by every engine")
+        if isinstance(node, ops.InValues) and any(getattr(o, "value", 0) is None for o in node.options):
+            raise UnsupportedError("a null among the values of isin is not computed alike by every engine")
         if not isinstance(node, ALLOWED):
             raise UnsupportedError(
                 f"{type(node).__name__} is not computed alike by every engine",
                 hint="allowed are comparisons, + - * /, and or not, isnull, coalesce, ifelse, isin, cast",
             )
+
+
+def _casts_alike(given: dt.DataType, to: dt.DataType) -> bool:
+    """Integers to wider ones, to float64 and to text; floats to float64."""
+    if to == dt.float64:
+        return bool(given.is_numeric())
+    return bool(given.is_integer() and (to.is_string() or to == dt.int64))
 
 
 def resolve(expression: Any, columns: ir.Table | Mapping[str, ir.Value]) -> ir.Value:
@@ -91,7 +100,9 @@ def resolve(expression: Any, columns: ir.Table | Mapping[str, ir.Value]) -> ir.V
     """
     table = _Columns(columns) if isinstance(columns, Mapping) else columns
     value: ir.Value = expression.resolve(table)
-    return value.op().replace(_quotient).to_expr() if value.op().find(ops.Divide) else value
+    # Of values only: the table that they are of has expressions of its own.
+    inexact = value.op().find((ops.Divide, ops.Literal), filter=ops.Value)
+    return value.op().replace(_exact, filter=ops.Value).to_expr() if inexact else value
 
 
 class _Columns(dict[str, ir.Value]):
@@ -102,9 +113,11 @@ class _Columns(dict[str, ir.Value]):
             raise AttributeError(f"no number has the attribute {name!r}", name=name) from None
 
 
-def _quotient(node: Any, kwargs: Any) -> Any:
-    """Engines divide integers by integers in ways of their own."""
+def _exact(node: Any, kwargs: Any) -> Any:
+    """Engines divide integers by integers in ways of their own, and take 0.1 for a decimal."""
     made = node.__recreate__(kwargs) if kwargs else node
+    if isinstance(made, ops.Literal) and made.dtype.is_floating() and made.value is not None:
+        return ops.Cast(made, dt.float64)
     if not isinstance(made, ops.Divide):
         return made
     top, bottom = made.left.to_expr(), made.right.to_expr()
@@ -157,6 +170,10 @@ def vectorised(node: Any, columns: Mapping[str, pa.Array]) -> pa.Array:
         parts = (vectorised(part, columns) for part in (node.bool_expr, node.true_expr, node.false_null_expr))
         condition, true, false = parts
         return pc.if_else(pc.fill_null(condition, False), true, false)
+    if isinstance(node, ops.InValues):
+        value = vectorised(node.value, columns)
+        found = pc.is_in(value, value_set=pa.array([option.value for option in node.options], value.type))
+        return pc.if_else(value.is_valid(), found, None)
     if type(node) not in _COLUMNS:
         raise UnsupportedError(f"{type(node).__name__} has no column form")
     arguments = node.arg if isinstance(node, ops.Coalesce) else node.args

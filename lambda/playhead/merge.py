@@ -29,7 +29,8 @@ Moments: TypeAlias = npt.NDArray[np.int64]
 """Epoch milliseconds, one for each row."""
 
 Partials: TypeAlias = Mapping[str, npt.NDArray[np.int64]]
-"""Measure to its partials, a row for each row and a column for each day; 0 for a day without events."""
+"""Measure to its partials, a row for each row and a column for each day. Of a day without events a sum is 0, and an
+extreme is masked (`numpy.ma`)."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,12 @@ def merge(plan: DailyPlan, moments_ms: Moments, ends_ms: Moments, batch: Partial
     behind = (day_of(moments_ms) - ends_ms) // DAY_MS
     columns: dict[str, pa.Array] = {}
     stale: dict[str, npt.NDArray[np.bool_]] = {}
+    how = {measure.name: measure.how for measure in plan.measures}
     for name, measure, length in plan.windows:
-        total, covered = _window(behind, batch[measure], speed[measure], length)
-        columns[name], stale[name] = pa.array(total, mask=~covered), ~covered
+        found, covered = _window(behind, batch[measure], speed[measure], length, how[measure])
+        masked: Any = np.ma
+        columns[name] = pa.array(masked.getdata(found), mask=~covered | masked.getmaskarray(found))
+        stale[name] = ~covered
     for computed in plan.derived:
         table = ibis.table({name: _ibis_type(column) for name, column in columns.items()}, name="merged")
         node = resolve(computed.value, table).op()
@@ -89,9 +93,9 @@ def merge(plan: DailyPlan, moments_ms: Moments, ends_ms: Moments, batch: Partial
 
 
 def _window(
-    behind: Moments, batch: npt.NDArray[np.int64], speed: npt.NDArray[np.int64], length: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Each row's sum over its window, and whether every day of the window was in one of the layers.
+    behind: Moments, batch: npt.NDArray[np.int64], speed: npt.NDArray[np.int64], length: int, how: str
+) -> tuple[Any, npt.NDArray[np.bool_]]:
+    """Each row's sum or extreme over its window, and whether every day of the window was in one of the layers.
 
     A day's age is 0 today. The batch layer has those from `behind + 1` on, the speed layer those up to `behind`.
     """
@@ -99,9 +103,11 @@ def _window(
     published = (ages >= 1) & (ages < length)
     live = np.arange(SPEED_DAYS)
     running = (live <= np.maximum(behind, 0)[:, None]) & (live < length)
-    found = np.where(published, batch, 0).sum(axis=1) + np.where(running, speed, 0).sum(axis=1)
-    days = published.sum(axis=1) + running.sum(axis=1)
-    return found, days == length
+    masked: Any = np.ma
+    days, inside = masked.concatenate([batch, speed], axis=1), np.concatenate([published, running], axis=1)
+    known = masked.array(days, mask=masked.getmaskarray(days) | ~inside)
+    found = known.filled(0).sum(axis=1) if how == "sum" else getattr(known, how)(axis=1)
+    return found, inside.sum(axis=1) == length
 
 
 def _any(flags: Any) -> npt.NDArray[np.bool_]:

@@ -64,17 +64,28 @@ def lake_table(name: str) -> ir.Table:
 
 @dataclass(frozen=True)
 class Measure:
-    """What one event adds to a sum: 1 or its `value` when it matches `where`, else 0."""
+    """What one event adds to a sum: 1 or its `value` when it matches `where`, else 0.
+
+    Of calendar windows it may be to an extreme instead: its `value`, or null.
+    """
 
     name: str
     where: Expression
     value: Expression | None = None
+    how: Literal["sum", "min", "max"] = "sum"
 
     def contribution(self, events: ir.Table) -> ir.IntegerValue:
-        """int64, never null."""
-        one = ibis.literal(1, "int64")
-        amount = one if self.value is None else ibis.coalesce(resolve(self.value, events), 0)
-        return ibis.ifelse(self.matches(events), amount, ibis.literal(0, "int64"))
+        """int64; never null to a sum."""
+        amount: ir.Value = ibis.literal(1, "int64")
+        if self.value is not None:
+            amount = resolve(self.value, events)
+            amount = ibis.coalesce(amount, 0) if self.how == "sum" else amount
+        return ibis.ifelse(self.matches(events), amount.cast("int64"), self.nothing)
+
+    @property
+    def nothing(self) -> ir.IntegerValue:
+        """What changes nothing: 0 in a sum, null in an extreme."""
+        return ibis.literal(0, "int64") if self.how == "sum" else ibis.null("int64")
 
     def matches(self, events: ir.Table) -> ir.BooleanValue:
         """Whether the event counts; null (an absent field) counts as no."""
@@ -254,8 +265,12 @@ class DailyPlan:
         return SlidingPlan(
             name=f"{self.name}__today",
             key=self.key,
-            sums=tuple(WindowedSum(measure.name, measure, None) for measure in self.measures),
-            extremes=(),
+            sums=tuple(WindowedSum(m.name, m, None) for m in self.measures if m.how == "sum"),
+            extremes=tuple(
+                Extreme(m.name, m.value, m.where, m.how, False, dt.int64, ((m.name, None),))
+                for m in self.measures
+                if m.how != "sum"
+            ),
             distincts=(),
             latest=(),
             derived=(),
@@ -348,7 +363,7 @@ def _session(group: FeatureGroup) -> SessionPlan:
 
 
 def _daily(group: FeatureGroup) -> DailyPlan:
-    windowed = list(_windowed(group))
+    windowed = [*_windowed(group), *_windowed_extremes(group)]
     windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
     measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
     return DailyPlan(
@@ -363,6 +378,15 @@ def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
             for name, window in zip(names_of(feature), feature.over, strict=True):
                 for part, measure in _measures(feature).items():
                     yield f"{name}{part}", measure, window
+
+
+def _windowed_extremes(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
+    """The same of extremes."""
+    for feature in group.features:
+        if isinstance(feature, Min | Max):
+            measure = Measure(feature.name, feature.where, feature.value, "min" if isinstance(feature, Min) else "max")
+            for name, window in zip(names_of(feature), feature.over, strict=True):
+                yield name, measure, window
 
 
 def _measures(feature: Count | Sum | Mean) -> dict[str, Measure]:
@@ -384,26 +408,28 @@ def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
     Raises:
         DeclarationError: a derived feature of what is no number before it.
     """
-    known: dict[str, ir.Value] = {name: ibis.literal(0, "int64") for name, *_ in _windowed(group)}
+    zero = ibis.literal(0, "int64")
+    known: dict[str, ir.Value] = {}
     found: list[Computed] = []
 
-    def add(name: str, value: Expression) -> None:
-        computed = Computed(
-            name, value, dt.int64 if _resolved(group, name, value, known).type().is_integer() else dt.float64
-        )
+    def add(name: str, value: Expression, columns: Mapping[str, ir.Value]) -> None:
+        resolved = _resolved(group, name, value, columns)
+        _expect(group, name, "value", resolved, (dt.Integer, dt.Floating))
+        computed = Computed(name, value, dt.int64 if resolved.type().is_integer() else dt.float64)
         known[name] = ibis.null(computed.kind)
         found.append(computed)
 
     for feature in group.features:
         if isinstance(feature, Ratio):
-            add(feature.name, _quotient(feature))
+            add(feature.name, _quotient(feature), known)
+        elif isinstance(feature, Derived):
+            add(feature.name, feature.value, known)
         elif isinstance(feature, Mean):
             for name in names_of(feature):
-                add(name, ibis._[f"{name}{_SUM}"] / ibis._[f"{name}{_COUNT}"])
-        elif isinstance(feature, Derived):
-            add(feature.name, feature.value)
-        elif isinstance(feature, SessionStart | Min | Max | CountDistinct):
-            known |= dict.fromkeys(names_of(feature), ibis.literal(0, "int64"))
+                parts = {f"{name}{_SUM}": zero, f"{name}{_COUNT}": zero}
+                add(name, ibis._[f"{name}{_SUM}"] / ibis._[f"{name}{_COUNT}"], parts)
+        elif isinstance(feature, Count | Sum | Min | Max | CountDistinct | SessionStart):
+            known |= dict.fromkeys(names_of(feature), zero)
     return tuple(found)
 
 

@@ -186,7 +186,7 @@ def in_schema(plan: Plan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]
     """The plan's features from its sums and lists, ratios divided."""
     found = dict(values)
     for computed in plan.derived:
-        found[computed.name] = resolve(computed.value, found)
+        found[computed.name] = resolve(computed.value, found).cast(computed.kind)
     return {name: found[name] for name, _ in plan.schema}
 
 
@@ -265,8 +265,7 @@ def _placed_value(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
 
 def _extreme_of(extreme: Extreme, events: ir.Table) -> ir.Value:
     value = resolve(extreme.value, events)
-    if extreme.ordered:
-        value = _placed(events, value.cast("string"))
+    value = _placed(events, value.cast("string")) if extreme.ordered else value.cast("int64")
     return ibis.ifelse(extreme.matches(events), value, ibis.null(value.type()))
 
 

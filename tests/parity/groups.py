@@ -45,6 +45,10 @@ EVERY_SLIDING = FeatureGroup(
         Derived("spread", _.most_1m - _.least_1m),
         Derived("halves", (_.plays_1h * 2 - 1) / _.least_1m),
         Ratio("spread_a_play", "spread", "plays_1h"),
+        Derived("scaled", _.plays_1h * 0.1),
+        Derived("many", (_.plays_1h > 2).ifelse(1, 0)),
+        Count("long_plays", where=_.ms_played * 0.7 >= 3_499.3, over=sliding("1h")),
+        Max("any_early", (_.ms_played < 5_000).ifelse(1, 0), where=ends_play, over=sliding("1h")),
         LastK("last_3", _.track_id, k=3, where=is_play),
     ),
 )
@@ -87,6 +91,9 @@ EVERY_DAILY = FeatureGroup(
         Sum("listen_ms", _.ms_played, where=ends_play, over=days(7)),
         Mean("listened", _.ms_played, where=ends_play, over=days(7)),
         Derived("ms_a_play_7d", _.listen_ms_7d / _.plays_7d),
+        Min("least", _.ms_played, where=ends_play, over=days(1, 7)),
+        Max("most", _.ms_played, where=is_skip, over=days(7, 30)),
+        Ratio("spread", "least_7d", "most_7d"),
     ),
 )
 

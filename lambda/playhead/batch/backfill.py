@@ -2,7 +2,8 @@
 
 It goes by days. Of each day it keeps what it was made from: the declaration, and the files of the events that its rows
 may hold. So a run makes what is missing, goes on where one was stopped, and finds the days that late events have
-touched.
+touched. Of groups with lists, lifetimes or sessions a row may hold any event before it: their days are made in one
+go, and a late event touches every day after it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pyspark.sql import functions as f
 
 from playhead.batch.changelog import changelog
 from playhead.batch.corrections import Correction, correction
-from playhead.batch.digests import digest, keep, kept
+from playhead.batch.digests import digest, forget, keep, kept
 from playhead.batch.events import count_of, digest_of, event_days, read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.session import spark_session
@@ -109,13 +110,18 @@ def backfill(
     if not days:
         raise InputError(f"no events in {lake / 'events'}" + (f" up to {last}" if last else ""))
     wanted = {plan.name: _wanted(plan, days, first, last) for plan in plans}
+    for name, own in wanted.items():
+        if not own:
+            raise InputError(f"group {name!r} has no rows from {first} on: the last event is of {days[-1]}")
     parts = {}
     for plan in plans:
         now = _digests(lake, plan, wanted[plan.name], days)
         made = kept(backfill_folder(lake)).get(plan.name, {}) if backfill_path(lake, plan.name).is_dir() else {}
         pending = {day: own for day, own in now.items() if again or own != made.get(day.isoformat())}
         if heal:
-            pending = {day: own for day, own in pending.items() if day.isoformat() in made}
+            # Not what another declaration has made: its rows differ, but no late event is the reason.
+            healed = {day for day, own in made.items() if str(own).startswith(plan.fingerprint)}
+            pending = {day: own for day, own in pending.items() if day.isoformat() in healed}
         new = not heal and first is None and last is None and len(pending) == len(now)
         # A plan that reaches back for ever is made in one go: each part would read all that was before. And so is what
         # is healed, so that its changes are counted together.
@@ -170,14 +176,15 @@ class _Part:
 def _wanted(plan: SpeedPlan, days: Sequence[date], first: date | None, last: date | None) -> list[date]:
     """The days that may have rows: from the first event's to the one of the last expiry."""
     start = max(first or days[0], days[0])
-    end = last or (end_of(days[-1]) + plan.tail).date()
+    end = (end_of(days[-1]) + plan.tail).date()
+    end = min(last, end) if last else end
     return [start + n * DAY for n in range((end - start).days + 1)]
 
 
 def _digests(lake: Path, plan: SpeedPlan, wanted: Sequence[date], days: Sequence[date]) -> dict[date, str]:
     """Of each day what it would be made from now."""
     files = {day: digest_of(lake, day) for day in days}
-    return {day: digest(plan.fingerprint, *(files[each] for each in _inputs(plan, day, days))) for day in wanted}
+    return {day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, days)))}" for day in wanted}
 
 
 def _inputs(plan: SpeedPlan, day: date, days: Sequence[date]) -> list[date]:
@@ -246,6 +253,8 @@ class _Work:
             found = correction(before.where(before.dt.isin(texts)), rows, plan)
             if found.rows:
                 self.corrections[plan.name] = found
+                log.info("corrected", group=plan.name, **found.to_json())
+        forget(backfill_folder(lake), plan.name, None if part.new or not path.is_dir() else days)
         if part.new:
             replace_table(rows, path)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -29,13 +29,26 @@ def kept(folder: Path) -> dict[str, dict[str, str | None]]:
     return found
 
 
+def forget(folder: Path, name: str, days: Iterable[date] | None = None) -> None:
+    """Take days out, all of a table's when None: the first step of a write, which may end halfway."""
+    with _lock:
+        known = kept(folder)
+        gone = None if days is None else {day.isoformat() for day in days}
+        known[name] = {day: own for day, own in known.get(name, {}).items() if gone is not None and day not in gone}
+        _write(folder, known)
+
+
 def keep(folder: Path, made: Mapping[str, Mapping[date, str | None]]) -> None:
     """Add days that were made; the last step of a write."""
     with _lock:
         known = kept(folder)
         for name, days in made.items():
             known[name] = known.get(name, {}) | {day.isoformat(): own for day, own in days.items()}
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{_FILE}"
-        draft.write_text(json.dumps(known, indent=1, sort_keys=True))
-        draft.replace(folder / _FILE)
+        _write(folder, known)
+
+
+def _write(folder: Path, known: Mapping[str, Mapping[str, str | None]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{_FILE}"
+    draft.write_text(json.dumps(known, indent=1, sort_keys=True))
+    draft.replace(folder / _FILE)

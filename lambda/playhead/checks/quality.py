@@ -127,11 +127,12 @@ def view_suite(plan: DailyPlan, days: Sequence[date]) -> Suite:
     """
     import great_expectations.expectations as gxe
 
+    sums = [measure for measure in plan.measures if measure.how == "sum"]
     found: list[Any] = [
         *_every_day(days),
         gxe.ExpectColumnValuesToNotBeNull(column=plan.key),
         gxe.ExpectColumnValuesToBeUnique(column=ROW_ID),
-        *(gxe.ExpectColumnValuesToNotBeNull(column=name) for m in plan.measures for _, name in _features(plan, m)),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=name) for m in sums for _, name in _features(plan, m)),
     ]
     for measure in filter(_never_negative, plan.measures):
         found += [gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0) for _, name in _features(plan, measure)]
@@ -259,6 +260,8 @@ def _of_field(field: FieldDescriptor, own: Rule) -> list[Any]:
 
 def _never_negative(measure: Measure) -> bool:
     """A count, or a sum of a field whose rule has a least value of 0 or more."""
+    if measure.how != "sum":
+        return False
     if measure.value is None:
         return True
     value = resolve(measure.value, events_table()).op()

@@ -169,17 +169,19 @@ def apply(home: Home = None, config: Config = None, with_backfill: WithBackfill 
     typer.echo(f"registry: {settings.registry}")
     for name, count in rows.items():
         typer.echo(f"backfilled {name}: {count:,} rows")
-    todo = [group.group for group in changes.backfilled if group.group not in rows]
+    todo = [group.group for group in changes.backfilled if not (with_backfill and group.speed)]
     if todo:
         typer.echo(f"their past is still as it was: {', '.join(todo)} (`playhead backfill`, `playhead batch run`)")
 
 
 def _backfill(settings: Settings, changes: Changes) -> dict[str, int]:
-    """Compute the speed groups that changed; views of days are the batch runs', of which each makes its own."""
+    """Make what of the speed groups is not as it should be; views of days are the batch runs', which make their own."""
     from playhead.batch.backfill import backfill
 
-    groups = [group.group for group in changes.backfilled if group.speed]
-    return dict(backfill(settings, groups=groups, progress=say).rows) if groups else {}
+    if not changes.events:
+        return {}
+    done = backfill(settings, progress=say)
+    return {name: rows for name, rows in done.rows.items() if done.days[name]}
 
 
 def _described(group: FeatureGroup) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from playhead.declare import FeatureGroup
 from playhead.local.lake import count_events
 from playhead.plan import meanings
 from playhead.serving.registry import features_of, open_feature_store
-from playhead.serving.views import MEANING
+from playhead.serving.views import MEANING, tags_of
 
 Change = Literal["same", "added", "removed", "changed", "metadata", "renamed"]
 """Of a feature; of a group too, which is `changed` when one of its features is. `metadata` changes no value."""
@@ -126,15 +126,17 @@ def _group(group: FeatureGroup, view: feast.FeatureView | None, speed: bool) -> 
 
 
 def _features(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, Change]]:
-    gone = {meaning: name for name, meaning in before.items() if name not in now}
+    gone = {name: meaning for name, meaning in before.items() if name not in now}
     for name, meaning in now.items():
-        if name not in before and meaning in gone:
-            yield f"{gone.pop(meaning)} → {name}", "renamed"
+        same = next((old for old, own in gone.items() if own == meaning), None)
+        if name not in before and same is not None:
+            del gone[same]
+            yield f"{same} → {name}", "renamed"
         elif name not in before:
             yield name, "added"
         elif before[name] != meaning:
             yield name, "changed"
-    for name in gone.values():
+    for name in gone:
         yield name, "removed"
 
 
@@ -144,7 +146,8 @@ def _services(declarations: Declarations, deployed: Mapping[str, feast.FeatureSe
             yield service.name, "added"
             continue
         now = {group.name: sorted(service.features_of(group)) for group in service.groups}
-        yield service.name, "same" if features_of(deployed[service.name]) == now else "changed"
+        was = deployed[service.name]
+        yield service.name, "same" if features_of(was) == now and was.tags == tags_of(service) else "changed"
     for name in sorted(deployed.keys() - {service.name for service in declarations.services}):
         yield name, "removed"
 

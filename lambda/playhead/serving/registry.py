@@ -16,7 +16,7 @@ from playhead.config import PROJECT, Settings, load_settings
 from playhead.declarations import Declarations
 from playhead.errors import InputError
 from playhead.serving.online import open_online_store
-from playhead.serving.views import FINGERPRINT, FeastObject, feast_objects
+from playhead.serving.views import FINGERPRINT, FeastObject, feast_objects, tags_of
 
 FEAST_PROJECT = "playhead"
 _APPLY = "run `playhead features apply` with the same --home"
@@ -119,7 +119,8 @@ def applied_service(
         raise InputError(f"{settings.registry}: {error}", hint=_APPLY) from error
     for view in views.values():
         _check_view(settings, view, expected[view.name])
-    if features_of(service) != {group.name: sorted(declared.features_of(group)) for group in declared.groups}:
+    now = {group.name: sorted(declared.features_of(group)) for group in declared.groups}
+    if features_of(service) != now or service.tags != tags_of(declared):
         raise InputError(
             f"{settings.registry}: service {name!r} was applied before its declaration changed", hint=_APPLY
         )

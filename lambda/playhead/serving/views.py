@@ -14,6 +14,7 @@ from feast.value_type import ValueType
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup
+from playhead.declare import FeatureService as DeclaredService
 from playhead.errors import UnsupportedError
 from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan, compile_group, meanings
 
@@ -58,7 +59,9 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
     views = {group.name: _view(group, entities[group.entity.name], settings) for group in declarations.groups}
     services = [
         FeatureService(
-            name=service.name, features=[views[group.name][service.features_of(group)] for group in service.groups]
+            name=service.name,
+            features=[views[group.name][service.features_of(group)] for group in service.groups],
+            tags=tags_of(service),
         )
         for service in declarations.services
     ]
@@ -82,6 +85,11 @@ def _view(group: FeatureGroup, entity: Entity, settings: Settings) -> FeatureVie
         online=True,
         tags={"kind": _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
     )
+
+
+def tags_of(service: DeclaredService) -> dict[str, str]:
+    """A service's tags: its defaults, as JSON."""
+    return {"defaults": json.dumps(dict(service.defaults), sort_keys=True)} if service.defaults else {}
 
 
 def empty_value(field: Field) -> int | float | None:

@@ -13,7 +13,7 @@ from pyflink.table import StreamTableEnvironment
 from playhead import relations
 from playhead.plan import Distinct, SessionPlan, SlidingPlan, lake_table
 from playhead.speed import sql
-from playhead.speed.source import barrier
+from playhead.speed.source import barrier, state_ttl
 from schemas.tables import lake_columns
 
 EVENTS = "events"
@@ -24,6 +24,9 @@ ROWTIME = "rowtime"
 ARRIVAL = "arrival"
 """Processing time. What leaves an operator that sorts by rowtime is in order for each key, and stays so: whoever comes
 next goes by arrival, without holding rows and timers once more."""
+
+DOWN_TIME = timedelta(days=1)
+"""How long the job may be down without losing state that it would still need."""
 
 _EVERY_ROW = 2**31 - 1
 """A rank that no row of one key and second exceeds: Flink only ranks up to a constant."""
@@ -61,7 +64,12 @@ def _pairs(tables: StreamTableEnvironment, plan: SlidingPlan, distinct: Distinct
     pairs = relations.distinct_pairs(plan, distinct, events, (ROWTIME,))
     name = f"{plan.name}_{distinct.name}_pairs"
     types = {column: sql.flink_type(kind) for column, kind in pairs.schema().items()}
-    tables.create_temporary_view(name, barrier(tables, sql.compiled(pairs), types, "event_time_ms"))
+    lengths = [length for _, length in distinct.windows if length is not None]
+    # A value that fell out of all windows is forgotten; a lifetime forgets none. The clock stands for event time here,
+    # so a day is added: for as long as that the job may have been down.
+    ttl = max(lengths) + DOWN_TIME if len(lengths) == len(distinct.windows) else timedelta(0)
+    with state_ttl(tables, ttl):
+        tables.create_temporary_view(name, barrier(tables, sql.compiled(pairs), types, "event_time_ms"))
     return _stream_table(ibis.table(pairs.schema(), name=name))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -33,8 +35,8 @@ def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
         "PARTITION BY `event_id`, `bad_partition`, `bad_offset` ORDER BY `arrival`) AS `copy` "
         "FROM (SELECT *, PROCTIME() AS `arrival` FROM `decoded`)) WHERE `copy` = 1"
     )
-    with_ttl = _TimeToLive(tables, settings.stream.dedupe_ttl)
-    return with_ttl.barrier(first, decoded_columns(), "event_time_ms")
+    with state_ttl(tables, settings.stream.dedupe_ttl):
+        return barrier(tables, first, decoded_columns(), "event_time_ms")
 
 
 def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], time_column: str) -> Table:
@@ -82,22 +84,18 @@ def _records(settings: Settings) -> str:
     )
 
 
-class _TimeToLive:
-    """State upstream of one barrier expires; what comes behind it keeps its state.
+@contextlib.contextmanager
+def state_ttl(tables: StreamTableEnvironment, ttl: timedelta) -> Iterator[None]:
+    """State upstream of a barrier made within expires so long after its last use, by the clock; other state is kept.
 
     Flink reads `table.exec.state.ttl` when it translates, and a barrier translates all that is upstream of it.
     """
-
-    def __init__(self, tables: StreamTableEnvironment, ttl: timedelta) -> None:
-        self._tables, self._ttl = tables, ttl
-
-    def barrier(self, query: str, types: dict[str, str], time_column: str) -> Table:
-        config = self._tables.get_config()
-        config.set("table.exec.state.ttl", f"{milliseconds(self._ttl)} ms")
-        try:
-            return barrier(self._tables, query, types, time_column)
-        finally:
-            config.set("table.exec.state.ttl", "0 ms")
+    config = tables.get_config()
+    config.set("table.exec.state.ttl", f"{milliseconds(ttl)} ms")
+    try:
+        yield
+    finally:
+        config.set("table.exec.state.ttl", "0 ms")
 
 
 def _source_ddl(settings: Settings) -> str:
