@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from playhead.services import load_services
 from playhead.serving.deployed import compare
 from playhead.serving.registry import applied_service, apply, open_feature_store
 from playhead.serving.served_table import served_schema
-from playhead.serving.spine import columns_of, keys_of
+from playhead.serving.spine import columns_of, keys_of, with_defaults
 from playhead.serving.vectors import VectorService, _served
 from tests.parity.streams import as_table, random_events, spine_of
 
@@ -75,9 +74,9 @@ def test_defaults_stand_in_place_of_nulls_served_and_computed(tmp_path: Path) ->
     (service,) = load_services(file, features.GROUPS)
     events = random_events(1, 100)
     table, spine = as_table(events), spine_of(events, 1, 200)
-    plain = evaluate(replace(service, defaults={}), table, spine)
+    plain = evaluate(service, table, spine)
     for engine in ("duckdb", "oracle"):
-        found = evaluate(service, table, spine, engine)
+        found = with_defaults(service, evaluate(service, table, spine, engine))
         for name, default in service.defaults.items():
             column = name.replace(".", "__")
             assert plain[column].null_count

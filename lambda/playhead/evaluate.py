@@ -22,7 +22,7 @@ from playhead.errors import UnknownName
 from playhead.plan import DailyPlan, Plan, compile_group, lake_table
 from playhead.relations import T_MS, milliseconds
 from playhead.serving.asof import Feature, ViewRows, as_of
-from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
+from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
 from schemas.decode import Row, decode
 from schemas.tables import event_columns, lake_arrow_schema
 
@@ -111,7 +111,7 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
         engine: a key of `ENGINES`, or oracle.
 
     Returns:
-        `view__feature` of the service, a row per row of the spine, in its order.
+        `view__feature` of the service, a row per row of the spine, in its order; without the service's defaults.
 
     Raises:
         UnknownName: no such engine.
@@ -127,7 +127,7 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
             stamps = rows[T_MS].cast(_STAMP)
             pq.write_table(rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, stamps), view.path)
         found = as_of(spine.select([*keys_of(service), EVENT_TIMESTAMP]), EVENT_TIMESTAMP, views)
-        return with_defaults(service, found.select(columns_of(service)))
+        return found.select(columns_of(service))
 
 
 def changelogs(plans: Sequence[Plan], events: pa.Table, last: date, run: Run) -> list[pa.Table]:
@@ -235,7 +235,7 @@ def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table) -> pa
         values = [_oracles(group, own.get(key, []), key, moment) for key, moment in zip(keys, moments, strict=True)]
         for name, kind in compile_group(group).schema:
             columns[f"{group.name}__{name}"] = pa.array([value[name] for value in values], kind.to_pyarrow())
-    return with_defaults(service, pa.table(columns).select(columns_of(service)))
+    return pa.table(columns).select(columns_of(service))
 
 
 def _oracles(group: FeatureGroup, events: Sequence[oracle.Event], key: str | None, moment: int) -> dict[str, object]:

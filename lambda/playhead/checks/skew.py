@@ -23,7 +23,7 @@ from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.serving.asof import open_duckdb
-from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
+from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
 from playhead.serving.training_set import features_at
 
 log = structlog.get_logger()
@@ -128,7 +128,7 @@ def _check_service(settings: Settings, declarations: Declarations, name: str, sa
     service = declarations.service(name)
     served = _served(settings, service, sample)
     spine = served.select(keys_of(service)).append_column(EVENT_TIMESTAMP, served["serve_time"])
-    offline = features_at(settings, declarations, name, spine)
+    offline = with_defaults(service, features_at(settings, declarations, name, spine))
     counts = _counts(served, offline)
     features = tuple(FeatureSkew(name, column, served.num_rows, *counts[column]) for column in offline.column_names)
     differences = [

@@ -75,7 +75,7 @@ def evaluate_features(
 
     from playhead.declarations import load_declarations
     from playhead.evaluate import evaluate, read_events
-    from playhead.serving.spine import check_output, columns_of, keys_of, read_spine, write_rows
+    from playhead.serving.spine import check_output, columns_of, keys_of, read_spine, with_defaults, write_rows
 
     started, declarations = time.monotonic(), load_declarations()
     wanted = _wanted(declarations, service, group)
@@ -84,7 +84,7 @@ def evaluate_features(
     rows = read_spine(spine, keys_of(wanted), every_key, columns_of(wanted))
     read = read_events(events, format_name, settings_of(home, config), user=user)
     features = evaluate(wanted, read.events, rows.select([*keys_of(wanted), "event_timestamp"]), engine)
-    write_rows(rows, features, output)
+    write_rows(rows, with_defaults(wanted, features), output)
     summary = {
         "output": str(output),
         "engine": engine,

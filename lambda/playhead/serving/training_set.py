@@ -32,7 +32,8 @@ log = structlog.get_logger()
 class TrainingSet:
     """What was written: one row per row of the spine, and how long it took.
 
-    `fingerprints` says by group which declaration the values have; `nulls` counts the nulls of each feature.
+    `fingerprints` says by group which declaration the values have; `nulls` counts the nulls of each feature, those too
+    that a default has filled.
     """
 
     service: str
@@ -70,7 +71,7 @@ def build_training_set(
     every_key = {group.entity.key for group in declarations.groups}
     rows = read_spine(spine, keys_of(declared), every_key, columns_of(declared))
     features = features_at(settings, declarations, service, rows)
-    write_rows(rows, features, output)
+    write_rows(rows, with_defaults(declared, features), output)
     made = TrainingSet(
         service=service,
         output=str(output),
@@ -94,7 +95,8 @@ def features_at(settings: Settings, declarations: Declarations, service: str, sp
         spine: at least the join keys (strings) and `event_timestamp`.
 
     Returns:
-        Columns `view__feature` in the order of the declarations; one row per row of the spine, in its order.
+        Columns `view__feature` in the order of the declarations, without the service's defaults; one row per row of the
+        spine, in its order.
 
     Raises:
         UnknownName: no such service.
@@ -105,7 +107,7 @@ def features_at(settings: Settings, declarations: Declarations, service: str, sp
     registered = applied_service(store, settings, declarations, service)
     entities = spine.select([*keys_of(declared), EVENT_TIMESTAMP]).to_pandas()
     job = store.get_historical_features(entities, features=registered, full_feature_names=True)
-    features = with_defaults(declared, job.to_arrow().select(columns_of(declared)))
+    features = job.to_arrow().select(columns_of(declared))
     if features.num_rows != spine.num_rows:
         raise InputError(f"offline store: {features.num_rows} rows came back for {spine.num_rows} of the spine")
     return features
