@@ -281,6 +281,17 @@ def test_what_is_made_stays_as_it_is(spark: SparkSession, settings: Settings) ->
     assert backfill(settings, groups=["track"], again=True).days == done.days
 
 
+def test_years_without_events_are_no_work(spark: SparkSession, settings: Settings) -> None:  # noqa: F811
+    later = [e | {"event_id": f"later{i}", "event_time_ms": e["event_time_ms"] + 3_000 * 86_400_000}
+             for i, e in enumerate(EVENTS[:50])]  # fmt: skip
+    write_events(settings.lake, EVENTS)
+    before = backfill(settings, groups=["track"])
+    write_events(settings.lake, later, name="part-later")
+    done = backfill(settings, groups=["track"])
+    assert done.days["track"] <= 5
+    assert done.rows["track"] > before.rows["track"]
+
+
 def test_a_backfill_that_was_stopped_goes_on(
     spark: SparkSession,  # noqa: F811
     settings: Settings,

@@ -174,11 +174,9 @@ class _Part:
 
 
 def _wanted(plan: SpeedPlan, days: Sequence[date], first: date | None, last: date | None) -> list[date]:
-    """The days that may have rows: from the first event's to the one of the last expiry."""
-    start = max(first or days[0], days[0])
-    end = (end_of(days[-1]) + plan.tail).date()
-    end = min(last, end) if last else end
-    return [start + n * DAY for n in range((end - start).days + 1)]
+    """The days that may have rows: those with events, and after each as many as its expiries reach into."""
+    found = {day + n * DAY for day in days for n in range(((end_of(day) + plan.tail).date() - day).days + 1)}
+    return sorted(day for day in found if (first is None or day >= first) and (last is None or day <= last))
 
 
 def _digests(lake: Path, plan: SpeedPlan, wanted: Sequence[date], days: Sequence[date]) -> dict[date, str]:
