@@ -95,6 +95,13 @@ def test_groups_and_services_come_and_go(deployed: Settings) -> None:
     assert changes.services == {"probe_v1": "changed"}
 
 
+def test_another_lake_and_another_name_of_the_entity_are_metadata(deployed: Settings, tmp_path: Path) -> None:
+    moved = deployed.model_copy(update={"lake_path": tmp_path / "elsewhere"})
+    assert [g.change for g in compare(moved, declared(BEFORE)).groups] == ["metadata"]
+    renamed = replace(BEFORE, entity=replace(BEFORE.entity, name="listener"))
+    assert [g.change for g in compare(deployed, declared(renamed)).groups] == ["metadata"]
+
+
 def test_every_feature_has_a_meaning_of_its_own() -> None:
     found = meanings(BEFORE)
     assert sorted(found) == ["plays_1h", "plays_1m", "skip_rate", "skips_1h"]

@@ -116,12 +116,7 @@ def backfill(
     parts = {}
     for plan in plans:
         now = _digests(lake, plan, wanted[plan.name], days)
-        made = kept(backfill_folder(lake)).get(plan.name, {}) if backfill_path(lake, plan.name).is_dir() else {}
-        pending = {day: own for day, own in now.items() if again or own != made.get(day.isoformat())}
-        if heal:
-            # Not what another declaration has made: its rows differ, but no late event is the reason.
-            healed = {day for day, own in made.items() if str(own).startswith(plan.fingerprint)}
-            pending = {day: own for day, own in pending.items() if day.isoformat() in healed}
+        pending = _pending(lake, plan, now, heal=heal, again=again)
         new = not heal and first is None and last is None and len(pending) == len(now)
         # A plan that reaches back for ever is made in one go: each part would read all that was before. And so is what
         # is healed, so that its changes are counted together.
@@ -183,6 +178,17 @@ def _digests(lake: Path, plan: SpeedPlan, wanted: Sequence[date], days: Sequence
     """Of each day what it would be made from now."""
     files = {day: digest_of(lake, day) for day in days}
     return {day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, days)))}" for day in wanted}
+
+
+def _pending(lake: Path, plan: SpeedPlan, now: Mapping[date, str], *, heal: bool, again: bool) -> dict[date, str]:
+    """The days to make, each with what it will be made from."""
+    made = kept(backfill_folder(lake)).get(plan.name, {}) if backfill_path(lake, plan.name).is_dir() else {}
+    pending = {day: own for day, own in now.items() if again or own != made.get(day.isoformat())}
+    if not heal:
+        return pending
+    # Not what another declaration has made: its rows differ, but no late event is the reason.
+    own_days = {day for day, own in made.items() if str(own).startswith(plan.fingerprint)}
+    return {day: own for day, own in pending.items() if day.isoformat() in own_days}
 
 
 def _inputs(plan: SpeedPlan, day: date, days: Sequence[date]) -> list[date]:

@@ -15,7 +15,7 @@ from playhead.declare import FeatureGroup
 from playhead.local.lake import count_events
 from playhead.plan import meanings
 from playhead.serving.registry import features_of, open_feature_store
-from playhead.serving.views import MEANING, tags_of
+from playhead.serving.views import MEANING, feast_objects, tags_of
 
 Change = Literal["same", "added", "removed", "changed", "metadata", "renamed"]
 """Of a feature; of a group too, which is `changed` when one of its features is. `metadata` changes no value."""
@@ -97,7 +97,10 @@ def compare(settings: Settings, declarations: Declarations) -> Changes:
         if name not in declared
     )
     speed = {plan.name for plan in declarations.speed_plans}
-    groups = [_group(group, views.get(group.name), group.name in speed) for group in declared.values()]
+    expected = {
+        each.name: each for each in feast_objects(declarations, settings) if isinstance(each, feast.FeatureView)
+    }
+    groups = [_group(g, views.get(g.name), expected[g.name], g.name in speed) for g in declared.values()]
     events = count_events(settings.lake)
     return Changes(
         groups=(*groups, *removed),
@@ -116,13 +119,20 @@ def _deployed(settings: Settings) -> tuple[dict[str, feast.FeatureView], dict[st
     return views, {service.name: service for service in store.list_feature_services()}
 
 
-def _group(group: FeatureGroup, view: feast.FeatureView | None, speed: bool) -> GroupChange:
+def _group(
+    group: FeatureGroup, view: feast.FeatureView | None, expected: feast.FeatureView, speed: bool
+) -> GroupChange:
     if view is None:
         return GroupChange(group=group.name, change="added", features={}, speed=speed)
     before = {field.name: field.tags.get(MEANING, "") for field in view.features}
     features = dict(_features(before, meanings(group)))
-    described: Change = "metadata" if view.description != group.description else "same"
+    described: Change = "same" if _described(view) == _described(expected) else "metadata"
     return GroupChange(group=group.name, change="changed" if features else described, features=features, speed=speed)
+
+
+def _described(view: feast.FeatureView) -> tuple[Any, ...]:
+    """What of a view changes no value: its text, its entity's name, and where its rows are."""
+    return view.description, view.entities, view.batch_source.path
 
 
 def _features(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, Change]]:
