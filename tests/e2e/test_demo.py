@@ -140,6 +140,19 @@ def test_made_up_events_come_out_as_their_truth_says(made_up: Demo) -> None:
     )
 
 
+def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
+    home = settings_on_free_ports(tmp_path / "home").home
+    command = [str(Path(sys.executable).with_name("playhead")), "demo", "--home", str(home)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        assert any("submitting the speed job" in line for line in demo.stderr), "it ended before"
+        assert left_running(home)
+        demo.terminate()
+        demo.communicate(timeout=120)
+    assert demo.returncode != 0
+    assert left_running(home) == []
+
+
 def track_id(song: tuple[str, str]) -> str:
     """The id that the importer gives to an artist's song."""
     from playhead.ingest.events import name_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,8 @@ def demo(
     from playhead.declarations import load_declarations
     from playhead.demo import DemoInput, run_demo
 
+    # Ended by another process, it stops what it started as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = DemoInput(files=tuple(files or ()), format=format_name, user=user)
     found = run_demo(settings, load_declarations(), given, lambda stage: typer.echo(f"… {stage}", err=True))
     if as_json:
