@@ -23,10 +23,11 @@ from benchmarks.measuring import cpu_seconds
 from benchmarks.options import Options
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run as run_on_spark
+from playhead.compile import compile_group
 from playhead.config import load_settings
 from playhead.declare import Count, Entity, FeatureGroup, sliding
-from playhead.plan import SlidingPlan, compile_group, lake_table
-from playhead.relations import changelog
+from playhead.evaluate import relation_of
+from playhead.plan import lake_table
 from schemas.tables import lake_arrow_schema
 
 FEW_KEYS, MANY_KEYS = 10_000, 1_000_000
@@ -57,7 +58,7 @@ def _figures(say: Say, name: str, engine: Run, few: Path, many: Path) -> dict[st
         say(f"backfill: {name}, {what}: {found:,.0f} events a CPU second")
         return found
 
-    two, five = changelog(_plan(TWO), lake_table("events")), changelog(_plan(FIVE), lake_table("events"))
+    two, five = _changelog(TWO), _changelog(FIVE)
     plain = rate("group-by", _group_by(), few)
     base = rate(f"2 windows, {FEW_KEYS:,} keys", two, few)
     wide = rate(f"5 windows, {FEW_KEYS:,} keys", five, few)
@@ -76,11 +77,10 @@ def _figures(say: Say, name: str, engine: Run, few: Path, many: Path) -> dict[st
     }
 
 
-def _plan(windows: tuple[str, ...]) -> SlidingPlan:
+def _changelog(windows: tuple[str, ...]) -> ir.Table:
     plays = Count("plays", where=_.event_type == "PLAY", over=sliding(*windows))
-    plan = compile_group(FeatureGroup(name="plays", entity=Entity(name="user", key="user_id"), features=(plays,)))
-    assert isinstance(plan, SlidingPlan)
-    return plan
+    group = FeatureGroup(name="plays", entity=Entity(name="user", key="user_id"), features=(plays,))
+    return relation_of(compile_group(group))
 
 
 def _group_by() -> ir.Table:

@@ -8,6 +8,7 @@ import pytest
 from ibis import _
 
 from features.entities import ends_play, is_play, is_skip, user
+from playhead.compile import compile_group
 from playhead.declare import (
     Count,
     CountDistinct,
@@ -25,7 +26,6 @@ from playhead.declare import (
     sliding,
 )
 from playhead.errors import DeclarationError
-from playhead.plan import compile_group
 from playhead.testing import assert_values
 from tests.spark import spark  # noqa: F401
 

@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from features.entities import is_play, is_skip, user
 from playhead.cli import app
+from playhead.compile import fingerprint, meanings
 from playhead.config import Settings, load_settings
 from playhead.declarations import Declarations
 from playhead.declare import Count, Derived, FeatureGroup, FeatureService, LastK, Ratio, sliding
 from playhead.describe import described
 from playhead.errors import UnknownName
-from playhead.plan import fingerprint, meanings
 from playhead.serving.deployed import compare
 from playhead.serving.registry import apply
 

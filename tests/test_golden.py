@@ -13,9 +13,10 @@ from typing import Any
 import ibis
 import pytest
 
-from playhead import relations
+from playhead import changelogs
 from playhead.declarations import load_declarations
 from playhead.plan import DailyPlan, SessionPlan, SlidingPlan, lake_table
+from schemas.decode import SEPARATOR
 
 FILES = Path(__file__).with_name("golden")
 SPEED = load_declarations().speed_plans
@@ -36,13 +37,13 @@ class Views:
 
 
 def duckdb(plan: SlidingPlan | SessionPlan) -> str:
-    return str(ibis.to_sql(relations.changelog(plan, lake_table("events")), dialect="duckdb"))
+    return str(ibis.to_sql(changelogs.changelog(plan, lake_table("events")), dialect="duckdb"))
 
 
 def spark(plan: SlidingPlan | SessionPlan) -> str:
     from playhead.batch.sql import compiled
 
-    return formatted(compiled(relations.changelog(plan, lake_table("events"))), "spark")
+    return formatted(compiled(changelogs.changelog(plan, lake_table("events"))), "spark")
 
 
 def spark_daily(plan: DailyPlan) -> str:
@@ -81,7 +82,7 @@ CASES: list[tuple[str, Any, Callable[[Any], str]]] = [
 @pytest.mark.parametrize(("name", "plan", "compiled"), CASES, ids=[name for name, *_ in CASES])
 def test_compiled_sql_is_what_was_reviewed(name: str, plan: Any, compiled: Callable[[Any], str]) -> None:
     # A control character in a file is not seen.
-    query = compiled(plan).replace(relations.SEPARATOR, "\\x1f") + "\n"
+    query = compiled(plan).replace(SEPARATOR, "\\x1f") + "\n"
     file = FILES / f"{name}.sql"
     if os.environ.get("GOLDEN") == "write":
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,10 @@ LAYERS = {
 ALONE = (
     "declare",
     "declarations",
+    "compile",
+    "sliding",
+    "sessions",
+    "changelogs",
     "expressions",
     "merge",
     "plan",

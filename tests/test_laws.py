@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ibis import _
 
-from playhead import oracle, relations
+from playhead import changelogs, oracle, relations, sessions
+from playhead.compile import compile_group
 from playhead.declare import (
     Count,
     Entity,
@@ -30,7 +31,7 @@ from playhead.declare import (
     session,
     sliding,
 )
-from playhead.plan import SessionPlan, SlidingPlan, compile_group, lake_table
+from playhead.plan import SessionPlan, SlidingPlan, lake_table
 from playhead.relations import T_MS
 from schemas.tables import lake_arrow_schema
 from tests.parity.streams import START_MS, as_table
@@ -106,7 +107,7 @@ def plan_of(group: FeatureGroup) -> SlidingPlan | SessionPlan:
 def changelog_sql(group: str) -> str:
     """Compiled once: it takes five times as long as the query."""
     plan = plan_of({"windows": WINDOWS, "sessions": SESSIONS}[group])
-    rows = relations.changelog(plan, lake_table("events")).order_by(plan.key, T_MS)
+    rows = changelogs.changelog(plan, lake_table("events")).order_by(plan.key, T_MS)
     return str(ibis.to_sql(rows, dialect="duckdb"))
 
 
@@ -275,11 +276,11 @@ def closed_sql() -> str:
     plan = plan_of(SESSIONS)
     assert isinstance(plan, SessionPlan)
     events = lake_table("events")
-    pairs = relations.session_pairs(plan, events, relations.BATCH_ORDER)
-    ticks = relations.session_ticks(plan, events, pairs, relations.BATCH_ORDER)
-    progress = relations.session_progress(plan, relations.union(ticks), ("tick_ms",))
-    ends = relations.tiles(plan, progress.filter(progress.ends))
-    return str(ibis.to_sql(relations.closed_sessions(plan, ends), dialect="duckdb"))
+    pairs = sessions.pairs(plan, events, relations.BATCH_ORDER)
+    ticks = sessions.ticks(plan, events, pairs, relations.BATCH_ORDER)
+    progress = sessions.progress(plan, relations.union(ticks), ("tick_ms",))
+    ends = changelogs.tiles(plan, progress.filter(progress.ends))
+    return str(ibis.to_sql(sessions.closed(plan, ends), dialect="duckdb"))
 
 
 @pytest.mark.parametrize(

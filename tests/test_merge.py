@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from ibis import _
 
 from features.entities import ends_play, is_play, is_skip, user
+from playhead.compile import compile_group
 from playhead.declare import Count, Derived, FeatureGroup, Max, Mean, Min, Ratio, Sum, days
 from playhead.local.changelog import changelog
 from playhead.merge import SPEED_DAYS, Merged, day_of, merge
-from playhead.plan import DailyPlan, compile_group
+from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, T_MS
 from tests.parity.streams import START_MS, as_table
 from tests.test_laws import event

@@ -22,11 +22,12 @@ from playhead.checks.quality import (
     validate,
     view_suite,
 )
+from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.days import dated_events
 from playhead.declarations import load_declarations
 from playhead.declare import Count, Entity, FeatureGroup, Sum, days
-from playhead.plan import DailyPlan, compile_group
+from playhead.plan import DailyPlan
 from tests.spark import spark  # noqa: F401 — the fixture
 
 NOV = [date(2018, 11, n) for n in range(1, 5)]

@@ -156,7 +156,7 @@ def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
 
 
 def changelog(plan: DailyPlan, events: ir.Table) -> ir.Table:
-    """The rows of a declared view in the columns of `relations.changelog`: a row is stamped with its day's end.
+    """The rows of a declared view in the columns of `changelogs.changelog`: a row is stamped with its day's end.
 
     Args:
         plan: the group's plan.

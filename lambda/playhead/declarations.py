@@ -7,9 +7,10 @@ import importlib
 from dataclasses import dataclass
 from typing import TypeVar
 
+from playhead.compile import compile_group
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import ConfigError, UnknownName
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan, compile_group
+from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
 
 Named = TypeVar("Named", FeatureGroup, FeatureService)
 

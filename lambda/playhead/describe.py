@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 import sqlglot
 from sqlglot import expressions as sge
 
+from playhead.compile import compile_group
 from playhead.declare import (
     BATCH_ONLY,
     Derived,
@@ -25,7 +26,7 @@ from playhead.declare import (
 )
 from playhead.errors import UnknownName
 from playhead.expressions import resolve
-from playhead.plan import compile_group, events_table
+from playhead.plan import events_table
 
 
 def described(group: FeatureGroup, services: Iterable[FeatureService], feature: str | None = None) -> dict[str, Any]:

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from playhead import days, oracle, relations
+from playhead import days, oracle
+from playhead.changelogs import changelog
+from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import UnknownName
-from playhead.plan import DailyPlan, Plan, compile_group, lake_table
+from playhead.plan import DailyPlan, Plan, lake_table
 from playhead.relations import T_MS, milliseconds
 from playhead.serving.asof import Feature, ViewRows, as_of
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
@@ -151,7 +153,7 @@ def relation_of(plan: Plan) -> ir.Table:
     """The relation that makes a plan's changelog from `events`."""
     if isinstance(plan, DailyPlan):
         return days.changelog(plan, days.dated_events())
-    return relations.changelog(plan, lake_table("events"))
+    return changelog(plan, lake_table("events"))
 
 
 def _days(plan: Plan, dated: pa.Table, last: date) -> dict[str, pa.Table]:

@@ -64,7 +64,7 @@ def merge(plan: DailyPlan, moments_ms: Moments, ends_ms: Moments, batch: Partial
         speed: measure to partials [rows, `SPEED_DAYS`], as of q: column j is j days before the day of q.
 
     >>> from playhead.declare import Count, Entity, FeatureGroup, days
-    >>> from playhead.plan import compile_group
+    >>> from playhead.compile import compile_group
     >>> plays = Count("plays", where=ibis._.event_type == "PLAY", over=days(3))
     >>> plan = compile_group(FeatureGroup(name="g", entity=Entity(name="user", key="user_id"), features=(plays,)))
     >>> noon, days_ms = np.array([10 * DAY_MS + DAY_MS // 2]), np.array([[9, 10]]) * DAY_MS

@@ -16,9 +16,9 @@ import ibis.expr.datatypes as dt
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from playhead.compile import compile_group
 from playhead.declare import Default, FeatureGroup, FeatureService
 from playhead.errors import ConfigError, DeclarationError, UnknownName
-from playhead.plan import compile_group
 
 
 class _Service(BaseModel):

@@ -28,10 +28,10 @@ from typing import Any
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
+from playhead.compile import compile_group
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import InputError, UnknownName
 from playhead.evaluate import evaluate, master_data
-from playhead.plan import compile_group
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
 from schemas.playback_pb2 import EventType
 from schemas.tables import event_columns

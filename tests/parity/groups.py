@@ -6,6 +6,7 @@ from ibis import _
 
 import features
 from features.entities import ends_play, is_play, is_skip, user
+from playhead.compile import compile_group
 from playhead.declare import (
     Count,
     CountDistinct,
@@ -25,7 +26,7 @@ from playhead.declare import (
     session,
     sliding,
 )
-from playhead.plan import SessionPlan, SlidingPlan, compile_group
+from playhead.plan import SessionPlan, SlidingPlan
 
 EVERY_SLIDING = FeatureGroup(
     name="every_sliding",

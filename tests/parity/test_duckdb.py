@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
+from playhead.compile import compile_group
 from playhead.declare import FeatureService
 from playhead.evaluate import evaluate
 from playhead.local.changelog import changelog
-from playhead.plan import SessionPlan, SlidingPlan, compile_group
+from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
 from tests.parity.groups import ALL, SPEED
 from tests.parity.streams import as_table, many_streams, seeds, spine_of

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from playhead import days, relations
+from playhead import days, sessions, sliding
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.evaluate import evaluate
 from tests.parity.groups import EVERY_DAILY, EVERY_SESSION, EVERY_SLIDING, ONLY_DISTINCT, ONLY_EXTREMES
 from tests.parity.streams import as_table, many_streams, spine_of
 
 MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
-    "an expiry a millisecond later": (EVERY_SLIDING, relations, "milliseconds", lambda ms: ms + 1),
-    "an expiry a millisecond earlier": (EVERY_SLIDING, relations, "milliseconds", lambda ms: ms - 1),
-    "a value known a millisecond too long": (ONLY_DISTINCT, relations, "milliseconds", lambda ms: ms + 1),
-    "a frame a millisecond longer": (ONLY_EXTREMES, relations, "_before", lambda ms: ms + 1),
-    "a frame a second shorter": (ONLY_EXTREMES, relations, "_before", lambda ms: ms - 1_000),
-    "a gap a millisecond longer": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms + 1),
-    "a gap a millisecond shorter": (EVERY_SESSION, relations, "milliseconds", lambda ms: ms - 1),
-    "a stamp a second earlier": (EVERY_SLIDING, relations, "_second_end", lambda stamp: stamp - 1_000),
+    "an expiry a millisecond later": (EVERY_SLIDING, sliding, "milliseconds", lambda ms: ms + 1),
+    "an expiry a millisecond earlier": (EVERY_SLIDING, sliding, "milliseconds", lambda ms: ms - 1),
+    "a value known a millisecond too long": (ONLY_DISTINCT, sliding, "milliseconds", lambda ms: ms + 1),
+    "a frame a millisecond longer": (ONLY_EXTREMES, sliding, "before", lambda ms: ms + 1),
+    "a frame a second shorter": (ONLY_EXTREMES, sliding, "before", lambda ms: ms - 1_000),
+    "a gap a millisecond longer": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms + 1),
+    "a gap a millisecond shorter": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms - 1),
+    "a stamp a second earlier": (EVERY_SLIDING, sliding, "second_end", lambda stamp: stamp - 1_000),
     "a day that ends a second later": (EVERY_DAILY, days, "end_ms_of", lambda ms: ms + 1_000),
 }
 

@@ -1,47 +1,25 @@
-"""Spark against DuckDB, row by row, on many random streams at once; DuckDB is held to the oracle beside this."""
+"""Spark against DuckDB, row by row, on many random streams at once."""
 
 from __future__ import annotations
-
-from datetime import date
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from playhead.evaluate import ENGINES
-from playhead.plan import Plan, compile_group
-from playhead.relations import T_MS
-from tests.parity.groups import ALL
-from tests.parity.streams import as_table, many_streams, seeds
+from playhead.plan import Plan
+from tests.parity.rows import PLANS, assert_same, changelogs, events_of_streams
 from tests.spark import spark  # noqa: F401 — the fixture
 
 pytestmark = pytest.mark.spark
-
-PLANS = [compile_group(group) for group in ALL]
-LAST = date(2018, 11, 20)
+Rows = dict[str, pa.Table]
 
 
 @pytest.fixture(scope="module")
-def events() -> pa.Table:
-    return as_table([event for part in seeds(12, 50, at_once=50) for event in many_streams(part, 120)])
-
-
-@pytest.fixture(scope="module")
-def expected(events: pa.Table) -> dict[str, pa.Table]:
-    return _by_name(ENGINES["duckdb"](PLANS, events, LAST))
-
-
-@pytest.fixture(scope="module")
-def found(spark: SparkSession, events: pa.Table) -> dict[str, pa.Table]:  # noqa: F811
-    return _by_name(ENGINES["spark"](PLANS, events, LAST))
-
-
-def _by_name(changelogs: list[pa.Table]) -> dict[str, pa.Table]:
-    return {plan.name: rows for plan, rows in zip(PLANS, changelogs, strict=True)}
+def both(spark: SparkSession) -> tuple[Rows, Rows]:  # noqa: F811
+    events = events_of_streams(12, 50)
+    return changelogs("spark", events), changelogs("duckdb", events)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
-def test_spark_equals_duckdb(plan: Plan, expected: dict[str, pa.Table], found: dict[str, pa.Table]) -> None:
-    order = [(plan.key, "ascending"), (T_MS, "ascending")]
-    assert expected[plan.name].num_rows > 100
-    assert found[plan.name].sort_by(order).equals(expected[plan.name].sort_by(order))
+def test_spark_equals_duckdb(plan: Plan, both: tuple[Rows, Rows]) -> None:
+    assert_same(plan, *both)

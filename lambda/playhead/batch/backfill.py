@@ -113,15 +113,16 @@ def backfill(
     for name, own in wanted.items():
         if not own:
             raise InputError(f"group {name!r} has no rows from {first} on: the last event is of {days[-1]}")
+    files = {day: digest_of(lake, day) for day in days}
     parts = {}
     for plan in plans:
-        now = _digests(lake, plan, wanted[plan.name], days)
+        now = _digests(plan, wanted[plan.name], files)
         pending = _pending(lake, plan, now, heal=heal, again=again)
         new = not heal and first is None and last is None and len(pending) == len(now)
         # A plan that reaches back for ever is made in one go: each part would read all that was before. And so is what
         # is healed, so that its changes are counted together.
         size = DAYS_AT_ONCE if plan.reach is not None and not heal else len(pending)
-        parts[plan.name] = list(_parts(plan, pending, days, size, new=new))
+        parts[plan.name] = list(_parts(lake, plan, pending, days, size, new=new))
     work = _Work(settings, progress, [part for own in parts.values() for part in own], heal)
     if work.parts:
         work.announce()
@@ -151,7 +152,7 @@ def backfill_path(lake: Path, group: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Days of a group that are made at once, from the events of `inputs`.
+    """Days of a group that are made at once, from the events of `inputs`, so many.
 
     `new`: whether they take the place of the whole table, and of its columns.
     """
@@ -159,6 +160,7 @@ class _Part:
     plan: SpeedPlan
     days: Mapping[date, str]
     inputs: Sequence[date]
+    events: int
     new: bool
 
     @property
@@ -174,10 +176,12 @@ def _wanted(plan: SpeedPlan, days: Sequence[date], first: date | None, last: dat
     return sorted(day for day in found if (first is None or day >= first) and (last is None or day <= last))
 
 
-def _digests(lake: Path, plan: SpeedPlan, wanted: Sequence[date], days: Sequence[date]) -> dict[date, str]:
+def _digests(plan: SpeedPlan, wanted: Sequence[date], files: Mapping[date, str | None]) -> dict[date, str]:
     """Of each day what it would be made from now."""
-    files = {day: digest_of(lake, day) for day in days}
-    return {day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, days)))}" for day in wanted}
+    return {
+        day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, list(files))))}"
+        for day in wanted
+    }
 
 
 def _pending(lake: Path, plan: SpeedPlan, now: Mapping[date, str], *, heal: bool, again: bool) -> dict[date, str]:
@@ -199,13 +203,14 @@ def _inputs(plan: SpeedPlan, day: date, days: Sequence[date]) -> list[date]:
 
 
 def _parts(
-    plan: SpeedPlan, pending: Mapping[date, str], days: Sequence[date], size: int, *, new: bool
+    lake: Path, plan: SpeedPlan, pending: Mapping[date, str], days: Sequence[date], size: int, *, new: bool
 ) -> Iterator[_Part]:
     todo = sorted(pending)
     for at in range(0, len(todo), max(1, size)):
         own = todo[at : at + size]
         inputs = sorted({each for day in own for each in _inputs(plan, day, days)})
-        yield _Part(plan=plan, days={day: pending[day] for day in own}, inputs=inputs, new=new and at == 0)
+        made = {day: pending[day] for day in own}
+        yield _Part(plan=plan, days=made, inputs=inputs, events=count_of(lake, inputs), new=new and at == 0)
 
 
 class _Work:
@@ -217,27 +222,25 @@ class _Work:
         self.corrections: dict[str, Correction] = {}
         self.began = time.monotonic()
         self._settings, self._progress, self._heal = settings, progress, heal
-        self._counts = [count_of(settings.lake, part.inputs) for part in parts]
+        self._total = sum(part.events for part in parts)
         self._created_at = datetime.now(UTC)
         self._lock = threading.Lock()
 
     def announce(self) -> None:
         """Say what will be made, and how long that takes by the rate of the last run."""
-        for part, events in zip(self.parts, self._counts, strict=True):
-            self._progress(f"{part.plan.name}: {span(sorted(part.days))} from {events:,} events")
+        for part in self.parts:
+            self._progress(f"{part.plan.name}: {span(sorted(part.days))} from {part.events:,} events")
         before = results.load(self._settings, RESULT)
         if before and before["events"]:
-            self._progress(
-                f"about {_duration(sum(self._counts) * before['seconds'] / before['events'])}, as the last run"
-            )
+            self._progress(f"about {_duration(self._total * before['seconds'] / before['events'])}, as the last run")
 
     def make(self, spark: SparkSession, parts: Sequence[_Part]) -> None:
         """Make a group's parts, one after the other; each is whole, and kept as made, before the next begins."""
         for part in parts:
             self._make(spark, part)
             with self._lock:
-                self.events += self._counts[self.parts.index(part)]
-                left = sum(self._counts) - self.events
+                self.events += part.events
+                left = self._total - self.events
                 seconds = (time.monotonic() - self.began) / self.events * left if self.events else 0
             made = f"{part.plan.name}: {span(sorted(part.days))} made"
             self._progress(f"{made}, about {_duration(seconds)} left" if left else made)

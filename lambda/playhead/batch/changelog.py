@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame, SparkSession
 
-from playhead import relations
+from playhead import changelogs
 from playhead.batch.sql import run
 from playhead.plan import SessionPlan, SlidingPlan, lake_table
 
 
 def changelog(spark: SparkSession, plan: SlidingPlan | SessionPlan, events: DataFrame) -> DataFrame:
-    """The changelog of `relations.changelog`, unsorted.
+    """The changelog of `changelogs.changelog`, unsorted.
 
     Args:
         spark: the session.
@@ -20,4 +20,4 @@ def changelog(spark: SparkSession, plan: SlidingPlan | SessionPlan, events: Data
     Returns:
         One row per (key, event_timestamp_ms), in the types of the plan.
     """
-    return run(spark, relations.changelog(plan, lake_table("events")), events=events)
+    return run(spark, changelogs.changelog(plan, lake_table("events")), events=events)

@@ -86,6 +86,9 @@ def backfill(
     if as_json:
         typer.echo(json.dumps(done.to_json(), indent=2))
         return
+    if heal and not any(done.days.values()):
+        typer.echo("nothing to heal: no day has other events than it was made from")
+        return
     for name, rows in done.rows.items():
         typer.echo(f"{name}: {done.days[name]:,} days made, {rows:,} rows")
     for name, found in done.corrections.items():

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
-from playhead.cli.tables import show, table
+from playhead.cli.tables import say, show, table
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def demo(
     # Ended by another process, it stops what it started as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = DemoInput(files=tuple(files or ()), format=format_name, user=user)
-    found = run_demo(settings, load_declarations(), given, lambda stage: typer.echo(f"… {stage}", err=True))
+    found = run_demo(settings, load_declarations(), given, say)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -89,9 +89,9 @@ def _sql(group: FeatureGroup, engine: str) -> str:
     """The one statement that makes a group's changelog; Flink's is many, and in tests/golden/flink."""
     import ibis
 
+    from playhead.compile import compile_group
     from playhead.errors import UnknownName
     from playhead.evaluate import relation_of
-    from playhead.plan import compile_group
 
     rows = relation_of(compile_group(group))
     if engine == "duckdb":

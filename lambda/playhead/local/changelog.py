@@ -7,7 +7,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from playhead import relations
+from playhead import changelogs, relations
 from playhead.plan import SessionPlan, SlidingPlan, lake_table
 
 
@@ -30,7 +30,7 @@ def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
 
 
 def changelog(plan: SlidingPlan | SessionPlan, events: pa.Table) -> pa.Table:
-    """The changelog of `relations.changelog`, sorted by key and time.
+    """The changelog of `changelogs.changelog`, sorted by key and time.
 
     Args:
         plan: the group's plan.
@@ -39,5 +39,5 @@ def changelog(plan: SlidingPlan | SessionPlan, events: pa.Table) -> pa.Table:
     Returns:
         One row per (key, event_timestamp_ms), in the types of the plan.
     """
-    rows = relations.changelog(plan, lake_table("events"))
+    rows = changelogs.changelog(plan, lake_table("events"))
     return run(rows.order_by(plan.key, relations.T_MS), events=events)

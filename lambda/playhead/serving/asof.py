@@ -241,7 +241,7 @@ def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckD
 
 
 def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
-    # Here, because it brings pandas, which takes half a second that `eval` has no use for.
+    # Here, because `eval`, which must start fast, reads no Delta.
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 

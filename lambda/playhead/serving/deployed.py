@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import feast
 
+from playhead.compile import meanings
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup
 from playhead.local.lake import count_events
-from playhead.plan import meanings
 from playhead.serving.registry import features_of, open_feature_store
 from playhead.serving.views import MEANING, feast_objects, tags_of
 

@@ -11,12 +11,13 @@ from feast.data_format import DeltaFormat, ParquetFormat
 from feast.types import Array, Float64, Int64, String
 from feast.value_type import ValueType
 
+from playhead.compile import compile_group, meanings
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup
 from playhead.declare import FeatureService as DeclaredService
 from playhead.errors import UnsupportedError
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan, compile_group, meanings
+from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
 
 FeastObject: TypeAlias = Any
 """A Feast `Entity`, `FeatureView` or `FeatureService`."""

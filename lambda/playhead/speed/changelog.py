@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 from pyflink.table import StreamTableEnvironment
 
-from playhead import relations
+from playhead import changelogs, relations, sessions, sliding
 from playhead.plan import Distinct, SessionPlan, SlidingPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier, state_ttl
@@ -52,16 +52,16 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     on = relations.keyed(plan, events)
     listed = _ordered(tables, plan, on) if plan.latest else on
     pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
-    ticks = relations.sliding_ticks(plan, on, listed, pairs, (ARRIVAL,))
+    ticks = sliding.ticks(plan, on, listed, pairs, (ARRIVAL,))
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
-    framed = relations.framed_extremes(plan, tiles, ROWTIME, _before)
-    rows = relations.sliding_rows(plan, framed, (ARRIVAL,))
+    framed = sliding.framed_extremes(plan, tiles, ROWTIME, _before)
+    rows = sliding.rows(plan, framed, (ARRIVAL,))
     return GroupTables(rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)))
 
 
 def _pairs(tables: StreamTableEnvironment, plan: SlidingPlan, distinct: Distinct, events: ir.Table) -> ir.Table:
-    """`relations.distinct_pairs`, behind a barrier: several tables of ticks share them."""
-    pairs = relations.distinct_pairs(plan, distinct, events, (ROWTIME,))
+    """`sliding.distinct_pairs`, behind a barrier: several tables of ticks share them."""
+    pairs = sliding.distinct_pairs(plan, distinct, events, (ROWTIME,))
     name = f"{plan.name}_{distinct.name}_pairs"
     types = {column: sql.flink_type(kind) for column, kind in pairs.schema().items()}
     lengths = [length for _, length in distinct.windows if length is not None]
@@ -80,12 +80,12 @@ def _before(length: timedelta) -> ir.IntervalValue:
 def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     events = _stream_table(lake_table(EVENTS))
     on = relations.keyed(plan, events)
-    pairs = _settled(tables, f"{plan.name}_pairs", relations.session_pairs(plan, on, (ROWTIME,)))
-    ticks = _ticks(tables, plan, relations.session_ticks(plan, on, pairs, (ARRIVAL,)))
-    progress = _named(tables, f"{plan.name}_progress", relations.session_progress(plan, ticks, (ROWTIME,)))
+    pairs = _settled(tables, f"{plan.name}_pairs", sessions.pairs(plan, on, (ROWTIME,)))
+    ticks = _ticks(tables, plan, sessions.ticks(plan, on, pairs, (ARRIVAL,)))
+    progress = _named(tables, f"{plan.name}_progress", sessions.progress(plan, ticks, (ROWTIME,)))
     ends = _named(tables, f"{plan.name}_ends", progress.filter(progress.ends))
-    rows = relations.session_rows(plan, _tiles(tables, plan, progress))
-    closed = relations.closed_sessions(plan, _tiles(tables, plan, ends))
+    rows = sessions.rows(plan, _tiles(tables, plan, progress))
+    closed = sessions.closed(plan, _tiles(tables, plan, ends))
     return GroupTables(
         rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)),
         closed=_view(tables, f"{plan.name}_closed", sql.compiled(closed)),
@@ -108,8 +108,8 @@ def _ticks(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, tick
 
 
 def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
-    """One row per (key, second): Flink's form of `relations.tiles`."""
-    combined = relations.tile_columns(plan) | {"tick_ms": "max"}
+    """One row per (key, second): Flink's form of `changelogs.tiles`."""
+    combined = changelogs.tile_columns(plan) | {"tick_ms": "max"}
     aggregates = ", ".join(f"{how.upper()}({sql.name(c)}) AS {sql.name(c)}" for c, how in combined.items())
     key, source = sql.name(plan.key), sql.name(ticks.get_name())
     name = _view(
@@ -129,7 +129,7 @@ def _ordered(tables: StreamTableEnvironment, plan: SlidingPlan, events: ir.Table
     Parallel tasks hand on events of one moment in any order, and a frame can order by time only. The rank of a window
     gives its rows in order.
     """
-    source = _view(tables, f"{plan.name}_listed", sql.compiled(relations.listed_events(plan, events)))
+    source = _view(tables, f"{plan.name}_listed", sql.compiled(sliding.listed_events(plan, events)))
     columns = ", ".join(map(sql.name, lake_columns()))
     order = ", ".join(map(sql.name, relations.BATCH_ORDER))
     name = _view(

@@ -1,0 +1,333 @@
+"""From a declared group to its plan: what is declared is checked, and each feature gets its meaning."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Literal
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+
+from playhead.declare import (
+    Aggregate,
+    Count,
+    CountDistinct,
+    Days,
+    Derived,
+    Expression,
+    FeatureGroup,
+    First,
+    Last,
+    LastK,
+    Max,
+    Mean,
+    Min,
+    Ratio,
+    Session,
+    SessionStart,
+    Sliding,
+    Sum,
+    Window,
+    names_of,
+)
+from playhead.errors import DeclarationError, UnsupportedError, did_you_mean
+from playhead.expressions import check, resolve
+from playhead.plan import (
+    Computed,
+    DailyPlan,
+    Distinct,
+    Extreme,
+    Latest,
+    Measure,
+    Plan,
+    SessionPlan,
+    SlidingPlan,
+    WindowedSum,
+    events_table,
+)
+
+_SUM, _COUNT = "__sum", "__count"
+"""Behind a mean's name: what it is made of. No declared name has two _ together."""
+
+MEANING = 1
+"""Raise it when the same declaration comes to mean another value: it is part of every fingerprint."""
+
+
+def compile_group(group: FeatureGroup) -> Plan:
+    """The plan of a declared group.
+
+    Raises:
+        DeclarationError: an expression that names no column of the events, or whose type does not fit; it says where
+            the group was declared.
+    """
+    _check(group)
+    builders: Mapping[type[Window], Callable[[FeatureGroup], Plan]] = {
+        Sliding: _sliding,
+        Session: _session,
+        Days: _daily,
+    }
+    return builders[group.kind](group)
+
+
+def _sliding(group: FeatureGroup) -> SlidingPlan:
+    sums = tuple(WindowedSum(name, measure, _length(window)) for name, measure, window in _windowed(group))
+    latest = tuple(Latest(f.name, f.value, f.where, f.k) for f in group.features if isinstance(f, LastK))
+    return SlidingPlan(
+        group.name,
+        group.entity.key,
+        sums,
+        _extremes(group),
+        _distincts(group),
+        latest,
+        _derived(group),
+        _schema(group),
+        fingerprint(group),
+    )
+
+
+def _extremes(group: FeatureGroup) -> tuple[Extreme, ...]:
+    return tuple(_extreme(group, f) for f in group.features if isinstance(f, Min | Max | First | Last))
+
+
+def _distincts(group: FeatureGroup) -> tuple[Distinct, ...]:
+    return tuple(
+        Distinct(f.name, f.value, f.where, _lengths(f)) for f in group.features if isinstance(f, CountDistinct)
+    )
+
+
+def _extreme(group: FeatureGroup, feature: Min | Max | First | Last) -> Extreme:
+    how: Literal["min", "max"] = "min" if isinstance(feature, Min | First) else "max"
+    ordered = isinstance(feature, First | Last)
+    kind = _kind(group, feature)
+    return Extreme(feature.name, feature.value, feature.where, how, ordered, kind, _lengths(feature))
+
+
+def _lengths(feature: Aggregate) -> tuple[tuple[str, timedelta | None], ...]:
+    return tuple((name, _length(window)) for name, window in zip(names_of(feature), feature.over, strict=True))
+
+
+def _length(window: Window) -> timedelta | None:
+    return window.length if isinstance(window, Sliding) else None
+
+
+def _session(group: FeatureGroup) -> SessionPlan:
+    gaps = {w.gap for w in group.windows if isinstance(w, Session)}
+    starts = [f.name for f in group.features if isinstance(f, SessionStart)]
+    if len(gaps) != 1 or len(starts) != 1:
+        raise DeclarationError(
+            f"group {group.name!r} at {group.declared_at}: needs one session gap and one SessionStart"
+        )
+    measures = tuple(measure for _, measure, _ in _windowed(group))
+    return SessionPlan(
+        group.name,
+        group.entity.key,
+        gaps.pop(),
+        starts[0],
+        measures,
+        _extremes(group),
+        _distincts(group),
+        _derived(group),
+        _schema(group),
+        fingerprint(group),
+    )
+
+
+def _daily(group: FeatureGroup) -> DailyPlan:
+    windowed = [*_windowed(group), *_windowed_extremes(group)]
+    windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
+    measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
+    return DailyPlan(
+        group.name, group.entity.key, measures, windows, _derived(group), _schema(group), fingerprint(group)
+    )
+
+
+def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
+    """(name, measure, window) of every sum: of features, and of what means are made of."""
+    for feature in group.features:
+        if isinstance(feature, Count | Sum | Mean):
+            for name, window in zip(names_of(feature), feature.over, strict=True):
+                for part, measure in _measures(feature).items():
+                    yield f"{name}{part}", measure, window
+
+
+def _windowed_extremes(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
+    """The same of extremes."""
+    for feature in group.features:
+        if isinstance(feature, Min | Max):
+            measure = Measure(feature.name, feature.where, feature.value, "min" if isinstance(feature, Min) else "max")
+            for name, window in zip(names_of(feature), feature.over, strict=True):
+                yield name, measure, window
+
+
+def _measures(feature: Count | Sum | Mean) -> dict[str, Measure]:
+    """What is summed, by what is put behind the feature's name."""
+    if isinstance(feature, Count):
+        return {"": Measure(feature.name, feature.where)}
+    if isinstance(feature, Sum):
+        return {"": Measure(feature.name, feature.where, feature.value)}
+    known = feature.where & feature.value.notnull()
+    return {
+        _SUM: Measure(f"{feature.name}{_SUM}", known, feature.value),
+        _COUNT: Measure(f"{feature.name}{_COUNT}", known),
+    }
+
+
+def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
+    """Ratios, means and derived features, in the order of declaration: one may be of another before it.
+
+    Raises:
+        DeclarationError: a derived feature of what is no number before it.
+    """
+    zero = ibis.literal(0, "int64")
+    known: dict[str, ir.Value] = {}
+    found: list[Computed] = []
+
+    def add(name: str, value: Expression, columns: Mapping[str, ir.Value]) -> None:
+        resolved = _resolved(group, name, value, columns)
+        _expect(group, name, "value", resolved, (dt.Integer, dt.Floating))
+        computed = Computed(name, value, dt.int64 if resolved.type().is_integer() else dt.float64)
+        known[name] = ibis.null(computed.kind)
+        found.append(computed)
+
+    for feature in group.features:
+        if isinstance(feature, Ratio):
+            add(feature.name, _quotient(feature), known)
+        elif isinstance(feature, Derived):
+            add(feature.name, feature.value, known)
+        elif isinstance(feature, Mean):
+            for name in names_of(feature):
+                parts = {f"{name}{_SUM}": zero, f"{name}{_COUNT}": zero}
+                add(name, ibis._[f"{name}{_SUM}"] / ibis._[f"{name}{_COUNT}"], parts)
+        elif isinstance(feature, Count | Sum | Min | Max | CountDistinct | SessionStart):
+            known |= dict.fromkeys(names_of(feature), zero)
+    return tuple(found)
+
+
+def _quotient(ratio: Ratio) -> Expression:
+    return ibis._[ratio.numerator] / ibis._[ratio.denominator]
+
+
+def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
+    types: dict[str, dt.DataType] = {f.name: dt.Array(dt.string) for f in group.features if isinstance(f, LastK)}
+    types |= {computed.name: computed.kind for computed in _derived(group)}
+    for feature in group.features:
+        if isinstance(feature, First | Last):
+            types |= dict.fromkeys(names_of(feature), _kind(group, feature))
+    return tuple((name, types.get(name, dt.int64)) for name in group.feature_names)
+
+
+def _kind(group: FeatureGroup, feature: Min | Max | First | Last) -> dt.DataType:
+    value = _resolved(group, feature.name, feature.value, events_table())
+    return dt.string if value.type().is_string() else dt.int64
+
+
+_VALUES: Mapping[type, tuple[type[dt.DataType], ...]] = {
+    Sum: (dt.Integer,),
+    Mean: (dt.Integer,),
+    Min: (dt.Integer,),
+    Max: (dt.Integer,),
+    First: (dt.String, dt.Integer),
+    Last: (dt.String, dt.Integer),
+    CountDistinct: (dt.String, dt.Integer),
+    LastK: (dt.String,),
+}
+"""Aggregate to the types its value may have."""
+
+
+def _check(group: FeatureGroup) -> None:
+    events = events_table()
+    if group.entity.key not in events.columns:
+        raise DeclarationError(
+            f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}",
+            hint=did_you_mean(group.entity.key, events.columns),
+        )
+    for feature in group.features:
+        if isinstance(feature, Aggregate | LastK):
+            where = _resolved(group, feature.name, feature.where, events)
+            _expect(group, feature.name, "where", where, (dt.Boolean,))
+        if not isinstance(feature, Count | SessionStart | Ratio | Derived):
+            value = _resolved(group, feature.name, feature.value, events)
+            _expect(group, feature.name, "value", value, _VALUES[type(feature)])
+
+
+def _resolved(
+    group: FeatureGroup, feature: str, expression: Expression, columns: ir.Table | Mapping[str, ir.Value]
+) -> ir.Value:
+    """The expression over columns of events, or over features.
+
+    Raises:
+        DeclarationError: it names none of them, or holds what the engines do not compute alike.
+    """
+    names = list(columns) if isinstance(columns, Mapping) else columns.columns
+    try:
+        found = resolve(expression, columns)
+        check(found)
+    except (AttributeError, KeyError, TypeError, UnsupportedError, ibis.common.exceptions.IbisError) as error:
+        missing = re.search(r"attribute '(\w+)'", str(error))
+        raise DeclarationError(
+            f"feature {feature!r} of group {group.name!r} at {group.declared_at}: {error}",
+            hint=(missing and did_you_mean(missing[1], names)) or f"known: {', '.join(names)}",
+        ) from error
+    return found
+
+
+def _expect(
+    group: FeatureGroup, feature: str, part: str, value: ir.Value, kinds: tuple[type[dt.DataType], ...]
+) -> None:
+    if not isinstance(value.type(), kinds):
+        raise DeclarationError(
+            f"feature {feature!r} of group {group.name!r} at {group.declared_at}: "
+            f"its {part} is {value.type()}, expected {' or '.join(kind.__name__.lower() for kind in kinds)}"
+        )
+
+
+def fingerprint(group: FeatureGroup) -> str:
+    """16 hex digits that change when the meaning of one of the group's values does, or which values there are.
+
+    Not when only their text or their order does.
+    """
+    return _digest(group.name, sorted(meanings(group).items()))
+
+
+def meanings(group: FeatureGroup) -> dict[str, str]:
+    """By feature 16 hex digits that change when its values come to mean something else; a new name does not.
+
+    What goes in: the entity's key, the aggregate, the window, and the SQL of its expressions; of a ratio or a derived
+    feature the meanings of those that it is made of.
+    """
+    found: dict[str, str] = {}
+    types = dict(_schema(group))
+    for feature in group.features:
+        if isinstance(feature, Ratio | Derived):
+            value = _quotient(feature) if isinstance(feature, Ratio) else feature.value
+            # Under their meanings, so that a part's new name is none of the whole's.
+            parts = ibis.table({f"m{meaning}": types[name] for name, meaning in found.items()}, name="features")
+            columns = {name: parts[f"m{meaning}"] for name, meaning in found.items()}
+            found[feature.name] = _digest(_sql(parts, resolve(value, columns)))
+        else:
+            found |= _meanings_of(group, feature)
+    return found
+
+
+def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK) -> dict[str, str]:
+    events = events_table()
+    parts: list[object] = [MEANING, group.entity.key, type(feature).__name__]
+    for attribute, value in sorted(vars(feature).items()):
+        if attribute in ("where", "value"):
+            parts.append(_sql(events, resolve(value, events)))
+        elif attribute not in ("name", "over"):
+            parts.append(value)
+    windows = feature.over if not isinstance(feature, LastK) else ("",)
+    return {name: _digest(*parts, window) for name, window in zip(names_of(feature), windows, strict=True)}
+
+
+def _sql(table: ir.Table, value: ir.Value) -> str:
+    return str(ibis.to_sql(table.select(x=value), dialect="duckdb"))
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
