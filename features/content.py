@@ -26,7 +26,7 @@ artist = FeatureGroup(
 
 track_daily = FeatureGroup(
     name="track_daily",
-    description="How a track did in the last weeks, by whole days.",
+    description="How a track did in the last weeks, today included.",
     entity=track_entity,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),
@@ -37,7 +37,7 @@ track_daily = FeatureGroup(
 
 artist_daily = FeatureGroup(
     name="artist_daily",
-    description="How an artist did in the last weeks, by whole days.",
+    description="How an artist did in the last weeks, today included.",
     entity=artist_entity,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),

@@ -35,7 +35,7 @@ session_ = FeatureGroup(
 
 listener_daily = FeatureGroup(
     name="listener_daily",
-    description="What a listener did in the last weeks, by whole days.",
+    description="What a listener did in the last weeks, today included.",
     entity=user,
     features=(
         Count("plays", where=is_play, over=days(7, 30)),

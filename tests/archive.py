@@ -1,9 +1,9 @@
-"""A lake for tests: rows of feature groups as the speed layer archives them and as the batch layer publishes them."""
+"""A lake for tests: rows of feature groups as the speed layer archives them, and what the batch layer publishes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
+from playhead.declarations import load_declarations
 from playhead.plan import DailyPlan, Plan
+from playhead.published import with_days, write_mark
 
 STAMP = pa.timestamp("ms", tz="UTC")
 
@@ -52,3 +54,21 @@ def write_rows(
             folder = lake / "speed" / plan.name / f"dt={day}"
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(table.drop_columns("dt"), folder / name)
+
+
+def publish(lake: Path, last: date, partials: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    """Publish partials as the batch layer does, up to the end of a day; a second call adds rows.
+
+    Args:
+        lake: the lake's root.
+        last: the last day.
+        partials: daily group to its rows: `dt`, its key and measures by name; an absent measure is 0.
+    """
+    plans = load_declarations().daily_plans
+    for plan in (plan for plan in plans if plan.name in partials):
+        schema = pa.schema(dict.fromkeys(("dt", plan.key), pa.string()) | {m.name: pa.int64() for m in plan.measures})
+        rows = [dict.fromkeys(schema.names, 0) | dict(row) for row in partials[plan.name]]
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_deltalake(lake / "daily" / plan.name, table, mode="append", partition_by=["dt"])
+    (lake / "views").mkdir(exist_ok=True)
+    write_mark(lake, with_days(lake, [last], plans, at(0)))

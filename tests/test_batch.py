@@ -21,16 +21,16 @@ from pyspark.sql import SparkSession
 from playhead import stack as local_stack
 from playhead.batch.backfill import backfill
 from playhead.batch.daily import DailyRun, run_days
-from playhead.batch.events import event_days
-from playhead.batch.publish import published
 from playhead.checks import results
 from playhead.config import Settings
 from playhead.days import DAY, end_ms_of
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, QualityError, StackError, UnknownName
+from playhead.lake_files import event_days
 from playhead.local.changelog import changelog
+from playhead.published import published
 from playhead.serving.online import open_online_store
-from playhead.serving.packed import PackedRow, Packer
+from playhead.serving.online_merge import MergedRow, OnlineMerge
 from tests.conftest import settings_on_free_ports
 from tests.lake import write_events
 from tests.parity.streams import START_MS, as_table, random_events
@@ -117,13 +117,25 @@ def test_genres_come_from_the_catalog(week: Week) -> None:
     assert all(row["genres"] == [{"genre": "jazz", "share": 1.0}] for row in rows)
 
 
-def test_the_online_store_gets_the_last_rows_and_lists(week: Week) -> None:
+def online_row(settings: Settings, user: str, at_ms: int) -> MergedRow:
+    """What is merged online of a listener without a row of the speed layer."""
+    merge = OnlineMerge(LISTENER)
+    keys = merge.rows_of(user, at_ms - at_ms % 86_400_000)
+    with open_online_store(settings.redis) as store:
+        found = dict(zip(keys, store.read_many(keys), strict=True))
+    (row,) = merge.merged([user], at_ms, found)
+    return row
+
+
+def test_the_online_store_gets_the_partials_and_lists(week: Week) -> None:
+    end_ms = end_ms_of(week.days[-1])
+    row, stranger = (online_row(week.settings, user, end_ms) for user in ("u0", "nobody"))
+    assert (row.status, row.event_timestamp_ms) == ("present", end_ms)
+    assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 29)
+    assert (stranger.status, stranger.values["plays_30d"]) == ("missing", 0)
+    assert online_row(week.settings, "u0", end_ms + 3 * 86_400_000).status == "stale"
     with open_online_store(week.settings.redis) as store:
-        (row,) = store.read(Packer.of(LISTENER), ["u0"])
         everybody, own = store.read_list("top_tracks"), store.read_list("top_tracks", "u0")
-    assert isinstance(row, PackedRow)
-    assert row.event_timestamp_ms == end_ms_of(week.days[-1])
-    assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 30)
     assert set(own or []) <= set(everybody or [])
     assert len(everybody or []) == 4
     assert week.done.online["listener_daily"].written == len({event["user_id"] for event in EVENTS})
@@ -177,10 +189,7 @@ def test_a_day_that_fails_is_not_published_and_those_before_it_are(week: Week, t
     assert mark.day == good
     for table in ("views/listener_daily", "views/top_tracks", "daily/listener_daily"):
         assert {r["dt"] for r in rows_of(settings.lake / table)} == {str(good)}
-    with open_online_store(settings.redis) as store:
-        (row,) = store.read(Packer.of(LISTENER), ["v0"])
-    assert isinstance(row, PackedRow)
-    assert row.event_timestamp_ms == end_ms_of(good)
+    assert online_row(settings, "v0", end_ms_of(good)).event_timestamp_ms == end_ms_of(good)
     judged = (results.load(settings, "quality") or {})["days"]
     assert {day: one["success"] for day, one in judged.items()} == {str(good): True, str(bad): False}
 
@@ -206,9 +215,11 @@ def test_without_the_online_store_nothing_begins(settings: Settings) -> None:
     assert not (settings.lake / "daily").exists()
 
 
-def test_no_day_is_an_error(settings: Settings) -> None:
+def test_no_day_is_an_error_and_so_is_one_that_is_not_over(settings: Settings) -> None:
     with pytest.raises(InputError, match="no day"):
         run_days(settings, [])
+    with pytest.raises(InputError, match="is not over in UTC"):
+        run_days(settings, [datetime.now(UTC).date()])
 
 
 # --- backfill ------------------------------------------------------------------------------------------------------

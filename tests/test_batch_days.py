@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from playhead.batch.events import digest_of, event_days
+from playhead.batch.events import digest_of
 from playhead.batch.partials import pending
-from playhead.batch.publish import mark_published, published
-from playhead.days import BatchDays, PartialTable
+from playhead.days import DAY, BatchDays, PartialTable
 from playhead.declarations import load_declarations
 from playhead.errors import InputError
+from playhead.lake_files import event_days
+from playhead.plan import DailyPlan
+from playhead.published import Published, published, with_days, write_mark
 from tests.lake import write_events
 
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 NOV = [date(2018, 11, n) for n in range(1, 31)]
 MORNING_MS = 1_541_030_400_000
 """2018-11-01T00:00:00Z."""
@@ -86,19 +91,33 @@ def test_days_of_one_run_follow_each_other() -> None:
     assert (days.seen_since(NOV[5]), days.seen_since(NOV[9])) == (NOV[3], NOV[3])
 
 
-def test_the_mark_says_how_far_the_batch_layer_is(tmp_path: Path) -> None:
-    (tmp_path / "views").mkdir()
-    assert published(tmp_path) is None
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    mark_published(tmp_path, [NOV[4], NOV[5]], PLANS, at)
-    mark = published(tmp_path)
+def mark_of(lake: Path, days: list[date], plans: Sequence[DailyPlan] = PLANS) -> Published:
+    """The mark after these days."""
+    (lake / "views").mkdir(exist_ok=True)
+    write_mark(lake, with_days(lake, days, plans, AT))
+    mark = published(lake)
     assert mark is not None
-    assert (mark.day, mark.end, mark.at) == (NOV[5], datetime(2018, 11, 7, tzinfo=UTC), at)
+    return mark
+
+
+def test_the_mark_says_how_far_the_batch_layer_is(tmp_path: Path) -> None:
+    assert published(tmp_path) is None
+    mark = mark_of(tmp_path, [NOV[4], NOV[5]])
+    assert (mark.day, mark.end, mark.at) == (NOV[5], datetime(2018, 11, 7, tzinfo=UTC), AT)
     assert mark.fingerprints == {plan.name: plan.fingerprint for plan in PLANS}
+    covered = mark.covered_of(PLANS[0])
+    assert (covered[0], covered[-1], len(covered)) == (NOV[4] - 29 * DAY, NOV[5], 31)
 
 
 def test_running_an_old_day_again_does_not_set_the_mark_back(tmp_path: Path) -> None:
-    (tmp_path / "views").mkdir()
-    mark_published(tmp_path, [NOV[5]], PLANS, datetime(2026, 1, 1, tzinfo=UTC))
-    mark = mark_published(tmp_path, [NOV[2]], PLANS, datetime(2026, 1, 2, tzinfo=UTC))
-    assert (mark.day, mark.days) == (NOV[5], (NOV[2], NOV[5]))
+    mark_of(tmp_path, [NOV[5]])
+    mark = mark_of(tmp_path, [NOV[2]])
+    assert (mark.day, mark.days, mark.covered_of(PLANS[0])[-1]) == (NOV[5], (NOV[2], NOV[5]), NOV[5])
+
+
+def test_of_a_group_that_means_something_else_now_old_days_are_its_last(tmp_path: Path) -> None:
+    changed = replace(PLANS[0], fingerprint="f" * 16)
+    assert mark_of(tmp_path, [NOV[5]]).covered_of(changed) == ()
+    mark = mark_of(tmp_path, [NOV[2]], [changed, *PLANS[1:]])
+    assert (mark.covered_of(changed)[-1], mark.covered_of(PLANS[1])[-1]) == (NOV[2], NOV[5])
+    assert mark.covered_of(PLANS[0]) == ()

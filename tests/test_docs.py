@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from playhead.config import PROJECT
-from playhead.declare import BATCH_ONLY, SUPPORTED, Days, Lifetime, Session, Sliding
+from playhead.declare import SUPPORTED, Days, Lifetime, Session, Sliding
 
 MARKED = re.compile(r"<!-- run by tests/test_docs.py -->\n```python\n(.*?)```", re.DOTALL)
 PAGES = [*sorted((PROJECT / "docs").rglob("*.md")), PROJECT / "README.md", PROJECT / "benchmarks" / "README.md"]
@@ -24,8 +24,7 @@ def support() -> str:
     """The table of `docs/support.md`, from what declarations are checked against."""
     lines = ["| | " + " | ".join(w.__name__.lower() for w in WINDOWS) + " |", "|---|" + "---|" * len(WINDOWS)]
     for aggregate, windows in SUPPORTED.items():
-        engines = ["Spark, DuckDB" if w in BATCH_ONLY else "Flink, Spark, DuckDB" for w in WINDOWS]
-        cells = [made if w in windows else "—" for w, made in zip(WINDOWS, engines, strict=True)]
+        cells = ["Flink, Spark, DuckDB" if window in windows else "—" for window in WINDOWS]
         lines.append(f"| `{aggregate.__name__}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

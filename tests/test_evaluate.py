@@ -71,7 +71,7 @@ def test_without_events_windows_are_empty_and_the_rest_is_null() -> None:
         assert row["listener__plays_1h"] == 0
         assert row["listener__last_5_tracks"] is None
         assert row["session__session_start"] is None
-        assert row["listener_daily__plays_7d"] is None
+        assert row["listener_daily__plays_7d"] == 0
 
 
 def test_an_unknown_engine_is_refused() -> None:
@@ -113,10 +113,13 @@ def test_sessions_and_days_in_a_table() -> None:
         SKIPS,
         """
         at                      | user_id | plays_7d | plays_30d | skips_7d
-        2025-03-01 23:59:59     | ada     |          |           |
+        2025-03-01 23:59:00     | ada     | 0        | 0         | 0
+        2025-03-01 23:59:59     | ada     | 1        | 1         | 1
         2025-03-02 00:00:00     | ada     | 1        | 1         | 1
-        2025-03-03              | ada     | 2        | 2         | 1
-        2025-03-09              | ada     | 1        | 2         | 0
+        2025-03-02 00:00:01     | ada     | 2        | 2         | 1
+        2025-03-07 23:59:59     | ada     | 2        | 2         | 1
+        2025-03-08              | ada     | 1        | 2         | 0
+        2025-03-30 23:59:59     | ada     | 0        | 2         | 0
         2025-04-20              | ada     | 0        | 0         | 0
         """,
     )

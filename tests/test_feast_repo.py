@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +16,12 @@ from feast.repo_operations import apply_total
 from playhead.config import PROJECT, Settings, load_settings
 from playhead.declarations import Declarations, load_declarations
 from playhead.errors import InputError, StackError, UnknownName, UnsupportedError
+from playhead.plan import speed_plan
+from playhead.relations import DAY_MS, day_key
 from playhead.serving.online import open_online_store
 from playhead.serving.packed import Packer
 from playhead.serving.registry import applied_service, apply, open_feature_store, repo_settings
-from tests.archive import at, write_rows
+from tests.archive import at, publish, write_rows
 
 REPO = PROJECT / "feature_repo"
 VIEWS = {"listener", "session", "track", "artist", "listener_daily", "track_daily", "artist_daily"}
@@ -74,7 +77,9 @@ def test_a_plain_program_gets_historical_features(program: FeatureStore, tmp_pat
     ]
     write_rows(lake, declared.plan("listener"), rows)
     write_rows(lake, declared.plan("listener"), [rows[1] | {"plays_1h": 3}], name="part-1", created=1)
-    write_rows(lake, declared.plan("track_daily"), [{"track_id": "t1", "event_timestamp_ms": NOON, "plays_7d": 9}])
+    publish(lake, date(2023, 11, 14), {"track_daily": [{"dt": "2023-11-14", "track_id": "t1", "plays": 9}]})
+    today = {"track_id": day_key("t1", NOON - NOON % DAY_MS), "event_timestamp_ms": NOON, "plays": 2}
+    write_rows(lake, speed_plan(declared.plan("track_daily")), [today])
     moments = [NOON + SECOND, NOON + SECOND - 1, NOON - 1, NOON + SECOND]
     spine = pd.DataFrame(
         {
@@ -93,7 +98,7 @@ def test_a_plain_program_gets_historical_features(program: FeatureStore, tmp_pat
         "label": [1, 0, 1, 0],
         "listener__plays_1h": [3, 1, 0, 0],
         "listener__last_5_tracks": [["t2", "t1"], ["t1"], None, None],
-        "track_daily__plays_7d": [9, 9, None, None],
+        "track_daily__plays_7d": [11, 11, 9, 0],
     }
     service = program.get_feature_service("listener_v1")
     spine["artist_id"] = "a1"

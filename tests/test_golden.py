@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,6 +63,7 @@ def flink(plan: SlidingPlan | SessionPlan) -> str:
     views = Views()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(changelog, "barrier", barrier)
+        patch.setattr(changelog, "state_ttl", lambda _tables, _ttl: contextlib.nullcontext())
         tables: Any = views
         changelog.add_group(tables, plan)
     return "\n\n".join(views.queries)

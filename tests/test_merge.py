@@ -22,15 +22,15 @@ from features.entities import ends_play, is_play, is_skip, user
 from playhead.compile import compile_group
 from playhead.declare import Count, Derived, FeatureGroup, Max, Mean, Min, Ratio, Sum, days
 from playhead.local.changelog import changelog
-from playhead.merge import SPEED_DAYS, Merged, day_of, merge
+from playhead.merge import SPEED_DAYS, Merged, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, T_MS
 from tests.parity.streams import START_MS, as_table
 from tests.test_laws import event
 
 FIRST_DAY_MS = START_MS - START_MS % DAY_MS
-PUBLISHED_DAYS = 29
-"""What the longest window needs before today."""
+PUBLISHED_DAYS = 30
+"""Of the longest window."""
 
 GROUP = FeatureGroup(
     name="weeks",
@@ -100,31 +100,38 @@ class Layers:
             listener, _bar, day_ms = row["user_id"].rpartition("|")
             self.rows.setdefault((listener, int(day_ms)), []).append(row)
 
-    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[int | None]:
-        """A day's measures: all of the day, or what was known at a moment."""
+    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[int | None] | None:
+        """A day's measures: all of the day, or what was known at a moment; None without an event."""
         rows = self.rows.get((listener, day_ms), [])
         at = len(rows) if as_of_ms is None else bisect.bisect_right([row[T_MS] for row in rows], as_of_ms)
-        return [rows[at - 1][m.name] if at else (0 if m.how == "sum" else None) for m in PLAN.measures]
+        return [rows[at - 1][name] for name in self.names] if at else None
 
     def merged(self, asked: Sequence[tuple[str, int]], late_days: int, published: int = PUBLISHED_DAYS) -> Merged:
         """The features of (listener, moment) pairs with the last published day so many days behind yesterday."""
         q_ms = np.array([time_ms for _listener, time_ms in asked])
         ends_ms = day_of(q_ms) - late_days * DAY_MS
-        # Listener by listener: rows, days, measures.
         batch = [
-            [self.partial(who, int(end) - (i + 1) * DAY_MS) for i in range(published)]
-            for (who, _time), end in zip(asked, ends_ms, strict=True)
+            (row, int(end) - (i + 1) * DAY_MS, self.partial(who, int(end) - (i + 1) * DAY_MS))
+            for row, ((who, _time), end) in enumerate(zip(asked, ends_ms, strict=True))
+            for i in range(published)
         ]
         speed = [
-            [self.partial(who, q // DAY_MS * DAY_MS - j * DAY_MS, q) for j in range(SPEED_DAYS)] for who, q in asked
+            (row, q // DAY_MS * DAY_MS - j * DAY_MS, self.partial(who, q // DAY_MS * DAY_MS - j * DAY_MS, q))
+            for row, (who, q) in enumerate(asked)
+            for j in range(SPEED_DAYS)
         ]
-        return merge(PLAN, q_ms, ends_ms, self.by_measure(batch), self.by_measure(speed))
+        begins_ms = ends_ms - published * DAY_MS
+        return merge(PLAN, q_ms, begins_ms, ends_ms, self.items(batch), self.items(speed))
 
-    def by_measure(self, partials: Any) -> dict[str, Any]:
-        cube = np.array([[[0 if v is None else v for v in day] for day in row] for row in partials], np.int64)
-        null = np.array([[[v is None for v in day] for day in row] for row in partials])
-        found = np.ma.array(cube, mask=null)
-        return {name: found[:, :, place] for place, name in enumerate(self.names)}
+    def items(self, known: Sequence[tuple[int, int, list[int | None] | None]]) -> Partials:
+        """Those of the days that have events, in any order."""
+        items = [(row, day_ms, values) for row, day_ms, values in known if values is not None]
+        random.Random(len(items)).shuffle(items)
+        return Partials(
+            np.array([row for row, _, _ in items], np.int64),
+            np.array([day_ms for _, day_ms, _ in items], np.int64),
+            {n: pa.array([v[place] for _, _, v in items], pa.int64()) for place, n in enumerate(self.names)},
+        )
 
 
 def asked_of(events: Sequence[Event], seed: int) -> list[tuple[str, int]]:
@@ -158,6 +165,12 @@ def test_beyond_two_days_what_is_not_known_is_refused(late_days: int) -> None:
     # Windows of up to three days are the speed layer's alone.
     assert refused == {name for name in row if name not in ("plays_1d", "heard_mean_3d", "least_3d")}
     assert row == {name: None if name in refused else expected[name] for name in row}
+
+
+def test_a_batch_that_is_ahead_tells_nothing_of_the_future() -> None:
+    events = [event("a", START_MS + n * DAY_MS // 2, offset=n) for n in range(80)]
+    asked = [("a", START_MS + 35 * DAY_MS)]
+    assert Layers(events).merged(asked, -1).values.to_pylist() == [naive(events, *asked[0])]
 
 
 def test_a_window_that_was_not_published_whole_is_refused() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,8 +24,11 @@ from deltalake import DeltaTable
 from playhead.config import RedisSettings, Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
+from playhead.plan import DailyPlan
+from playhead.relations import DAY_MS, day_key
 from playhead.serving.lander import land_served
-from playhead.serving.online import OnlineStore, Written, open_online_store
+from playhead.serving.online import OnlineStore, Written, key_of, open_online_store
+from playhead.serving.online_merge import DAY_MS_OF, EVERYBODY, KEPT_TODAY, OnlineMerge, kept_published
 from playhead.serving.packed import PackedRow, Packer, Refused
 from playhead.serving.registry import apply, open_feature_store
 from playhead.serving.server import run_server
@@ -66,6 +71,24 @@ def entity_of(name: str) -> str:
 def put(store: OnlineStore, group: str, entity: str, at_ms: int, values: Mapping[str, Any]) -> None:
     packer = Packer.of(load_declarations().plan(group))
     store.write(group, [(entity, packer.pack(at_ms, values))])
+
+
+def put_days(store: OnlineStore, user: str, published: Mapping[int, int], live: Mapping[int, int]) -> None:
+    """Plays of a listener by how many days ago, from the batch layer up to the day before yesterday, and from the speed
+    layer."""
+    plan = load_declarations().plan("listener_daily")
+    assert isinstance(plan, DailyPlan)
+    merge, now_ms = OnlineMerge(plan), round(time.time() * 1_000)
+    today_ms = now_ms - now_ms % DAY_MS
+    end_ms = today_ms - DAY_MS
+    store.write(merge.end.name, [(EVERYBODY, merge.end.pack(end_ms, {}))])
+    columns = {measure.name: [0] * len(published) for measure in plan.measures} | {"plays": list(published.values())}
+    days = {DAY_MS_OF: [today_ms - age * DAY_MS for age in published]}
+    row = merge.published.pack(end_ms, columns | days)
+    store.write(merge.published.name, [(user, row)], keep=kept_published(plan))
+    for age, plays in live.items():
+        partial = merge.today.pack(now_ms - age * DAY_MS, {"plays": plays, "skips": 0, "listen_ms": 0})
+        store.write(merge.today.name, [(day_key(user, today_ms - age * DAY_MS), partial)], keep=KEPT_TODAY)
 
 
 def produce(settings: Settings, *values: bytes | None) -> None:
@@ -114,6 +137,14 @@ def test_rows_that_several_writers_bring_in_any_order_end_with_the_newest(store:
     assert sum(c.written + c.ignored for c in counts) == len(rows)
     assert store.read(packer, list(newest)) == [PackedRow(at, {"plays": at}) for at in newest.values()]
     assert store.count(packer.name) == len(newest)
+
+
+def test_rows_are_kept_as_long_as_is_said(store: OnlineStore, packer: Packer) -> None:
+    kept, forgotten = entity_of("u"), entity_of("u")
+    store.write(packer.name, [(kept, packer.pack(1_000, {"plays": 1}))])
+    store.write(packer.name, [(forgotten, packer.pack(1_000, {"plays": 1}))], keep=timedelta(hours=1))
+    assert store._client.ttl(key_of(packer.name, kept)) == -1
+    assert 3_500 < store._client.ttl(key_of(packer.name, forgotten)) <= 3_600
 
 
 def test_a_group_is_counted_and_deleted_apart_from_groups_with_like_names(store: OnlineStore) -> None:
@@ -259,7 +290,7 @@ def _is_ready(client: httpx.Client) -> bool:
 def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Settings, store: OnlineStore) -> None:
     user, tracks, artist = entity_of("u"), [entity_of("t") for _ in range(3)], entity_of("a")
     put(store, "listener", user, 1_700_000_000_000, LISTENER)
-    put(store, "listener_daily", user, 1_699_920_000_000, {"plays_7d": 70, "plays_30d": 300})
+    put_days(store, user, published={6: 50, 10: 200}, live={0: 3, 1: 7})
     put(store, "artist", artist, 1_700_000_002_000, {"plays_1h": 9, "plays_1d": 90})
     for plays, track in enumerate(tracks[:2], start=5):
         put(store, "track", track, 1_700_000_001_000, {"plays_1h": plays})
@@ -270,6 +301,9 @@ def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Setting
         ).json()
     vectors = [answer["user"] | candidate["features"] for candidate in answer["candidates"]]
     assert [vector["track__plays_1h"] for vector in vectors] == [5, 6, 0]
+    assert {vector["listener_daily__plays_7d"] for vector in vectors} == {60}
+    assert {vector["listener_daily__plays_30d"] for vector in vectors} == {260}
+    assert {vector["track_daily__plays_30d"] for vector in vectors} == {None}, "nothing of it was ever published"
 
     apply(own, load_declarations())
     feast_store = open_feature_store(own)

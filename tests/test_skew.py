@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from playhead.cli import app
 from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, UnknownName
+from playhead.plan import speed_plan
+from playhead.relations import DAY_MS, day_key
 from playhead.serving.registry import apply
 from playhead.serving.served_table import served_schema
-from tests.archive import at, write_rows
+from tests.archive import at, publish, write_rows
 
 NOON = 1_700_049_600_000
 THIRD = 1 / 3
@@ -36,11 +39,12 @@ ROW = {
 
 @pytest.fixture
 def lake(settings: Settings) -> Iterator[Path]:
-    """A lake with one row of `listener` and one of `track_daily`, known to Feast."""
+    """A lake with one row of `listener`, and plays of a track yesterday and today, known to Feast."""
     declared = load_declarations()
     write_rows(settings.lake, declared.plan("listener"), [ROW])
-    daily = {"track_id": "t1", "event_timestamp_ms": NOON, "plays_7d": 9}
-    write_rows(settings.lake, declared.plan("track_daily"), [daily])
+    publish(settings.lake, date(2023, 11, 14), {"track_daily": [{"dt": "2023-11-14", "track_id": "t1", "plays": 9}]})
+    today = {"track_id": day_key("t1", NOON - NOON % DAY_MS), "event_timestamp_ms": NOON, "plays": 2}
+    write_rows(settings.lake, speed_plan(declared.plan("track_daily")), [today])
     apply(settings, declared)
     yield settings.lake
 
@@ -54,10 +58,10 @@ def serve(lake: Path, *vectors: dict[str, Any]) -> None:
         "user_id": "u1",
         "track_id": "t1",
         "artist_id": "a1",
-        "track_daily__plays_7d": 9,
         "listener__event_timestamp_ms": NOON,
     } | {f"listener__{name}": value for name, value in ROW.items() if name not in ("user_id", "event_timestamp_ms")}
-    usual |= empty_windows("track", "artist")
+    usual |= empty_windows("track", "artist") | no_days("listener_daily", "track_daily")
+    usual |= {"track_daily__plays_7d": 11, "track_daily__plays_30d": 11}
     rows = [dict.fromkeys(schema.names) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
     write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=schema), mode="append")
 
@@ -67,13 +71,18 @@ def empty_windows(*groups: str) -> dict[str, int]:
     return {f"{g}__{name}": value for g in groups for name, value in load_declarations().plan(g).empty.items()}
 
 
+def no_days(*groups: str) -> dict[str, int]:
+    """What entities without events are served of windows of days."""
+    return {f"{g}__{name}": 0 for g in groups for name in load_declarations().group(g).feature_names}
+
+
 def by_feature(features: tuple[FeatureSkew, ...]) -> dict[str, FeatureSkew]:
     return {each.feature: each for each in features}
 
 
 def test_what_was_served_as_it_is_stored_matches_to_the_last_digit(settings: Settings, lake: Path) -> None:
-    unknown = dict.fromkeys(empty_windows("track", "artist"))
-    serve(lake, {}, {}, {"track_id": None, "artist_id": None, "track_daily__plays_7d": None} | unknown)
+    unknown = dict.fromkeys(empty_windows("track", "artist") | no_days("track_daily"))
+    serve(lake, {}, {}, {"track_id": None, "artist_id": None} | unknown)
     skew = check_skew(settings, load_declarations(), ["listener_v1"])
     assert (skew.rows, skew.mismatches, skew.differences) == ({"listener_v1": 3}, 0, ())
     assert skew.matches == skew.values == 3 * len(skew.features)
@@ -99,9 +108,10 @@ def test_each_kind_of_difference_is_counted_where_it_is(settings: Settings, lake
         "listener__skip_rate_1h": (3, 2, 0, 1),
         "listener__last_5_tracks": (3, 2, 0, 1),
         "listener__plays_1d": (4, 1, 0, 1),
-        "track_daily__plays_7d": (4, 1, 0, 1),
+        "track_daily__plays_7d": (4, 1, 0, 0),
+        "track_daily__plays_30d": (4, 1, 0, 0),
     }
-    assert skew.mismatches == 9
+    assert skew.mismatches == 10
     rate = next(d for d in skew.differences if d.feature == "listener__skip_rate_1h")
     assert (rate.request_id, rate.served, rate.offline) == ("r1", 0.333333333333333, THIRD)
     assert (rate.entities["user_id"], rate.served_event_timestamp_ms) == ("u1", NOON)

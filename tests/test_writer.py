@@ -78,7 +78,7 @@ def row(entity: str, at_ms: int = 1_000) -> Record:
 def writer_of(topic: Topic, store: Store, *, stop: Event | None = None, patience_s: float | None = None) -> Writer:
     parts: tuple[Any, ...] = (topic, store)
     reader, online = cast("tuple[TopicReader, OnlineStore]", parts)
-    return Writer(reader, online, {"track": PACKER}, WriterMetrics(), stop or Event(), patience_s)
+    return Writer(reader, online.write_many, {"track": PACKER}, WriterMetrics(), stop or Event(), patience_s)
 
 
 def test_offsets_are_committed_after_the_write_of_each_batch() -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from playhead import sessions, sliding
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.plan import SlidingPlan, SpeedPlan
 from playhead.relations import BATCH_ORDER, How, keyed, second_end, union
 
 
-def tile_columns(plan: SlidingPlan | SessionPlan) -> dict[str, How]:
+def tile_columns(plan: SpeedPlan) -> dict[str, How]:
     """The columns of a tile, beside key and time, and how ticks of one second combine."""
     return sliding.columns(plan) if isinstance(plan, SlidingPlan) else dict.fromkeys(sessions.columns(plan), "max")
 
 
-def tiles(plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
+def tiles(plan: SpeedPlan, ticks: ir.Table) -> ir.Table:
     """One row per (key, second): the batch engines' form of the tumbling window."""
     keyed = ticks.mutate(second=second_end(ticks.tick_ms))
     columns = {c: getattr(keyed[c], how)() for c, how in tile_columns(plan).items()}
     return keyed.group_by(plan.key, "second").agg(tick_ms=keyed.tick_ms.max(), **columns).drop("second")
 
 
-def changelog(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
+def changelog(plan: SpeedPlan, events: ir.Table) -> ir.Table:
     """The whole changelog of a group from its events, for a batch engine.
 
     Returns:

@@ -53,8 +53,9 @@ from playhead.plan import (
 _SUM, _COUNT = "__sum", "__count"
 """Behind a mean's name: what it is made of. No declared name has two _ together."""
 
-MEANING = 1
-"""Raise it when the same declaration comes to mean another value: it is part of every fingerprint."""
+_MEANING: Mapping[type, int] = {Days: 2}
+"""Of windows, where it is not 1. Raise it when the same declaration comes to mean another value: it is part of every
+fingerprint."""
 
 
 def compile_group(group: FeatureGroup) -> Plan:
@@ -315,14 +316,17 @@ def meanings(group: FeatureGroup) -> dict[str, str]:
 
 def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK) -> dict[str, str]:
     events = events_table()
-    parts: list[object] = [MEANING, group.entity.key, type(feature).__name__]
+    parts: list[object] = [group.entity.key, type(feature).__name__]
     for attribute, value in sorted(vars(feature).items()):
         if attribute in ("where", "value"):
             parts.append(_sql(events, resolve(value, events)))
         elif attribute not in ("name", "over"):
             parts.append(value)
     windows = feature.over if not isinstance(feature, LastK) else ("",)
-    return {name: _digest(*parts, window) for name, window in zip(names_of(feature), windows, strict=True)}
+    return {
+        name: _digest(_MEANING.get(type(window), 1), *parts, window)
+        for name, window in zip(names_of(feature), windows, strict=True)
+    }
 
 
 def _sql(table: ir.Table, value: ir.Value) -> str:

@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.plan import DailyPlan, Measure
-from playhead.relations import T_MS, in_schema
+from playhead.relations import in_schema
 from schemas.tables import lake_ibis_schema
 
 DAY = timedelta(days=1)
@@ -30,6 +30,11 @@ def end_of(day: date) -> datetime:
 def end_ms_of(day: date) -> int:
     """The same in epoch milliseconds."""
     return int(end_of(day).timestamp()) * 1000
+
+
+def begin_ms_of(day: date) -> int:
+    """The first millisecond of a UTC day, epoch milliseconds."""
+    return end_ms_of(day - DAY)
 
 
 def dated_events() -> ir.Table:
@@ -149,21 +154,10 @@ def windows(
 
 
 def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
-    """The rows of a declared view, `dt` and `end_ms` first, then the key and the features."""
+    """The rows of a declared view, `dt` and `end_ms` first, then the key and the features as the day ended."""
     extremes = [measure for measure in plan.measures if measure.how != "sum"]
     rows = windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows, extremes)
     return rows.select("dt", END_MS, plan.key, **in_schema(plan, {name: rows[name] for name, _, _ in plan.windows}))
-
-
-def changelog(plan: DailyPlan, events: ir.Table) -> ir.Table:
-    """The rows of a declared view in the columns of `changelogs.changelog`: a row is stamped with its day's end.
-
-    Args:
-        plan: the group's plan.
-        events: as of `dated_events`. A table `days`, as of `days_table`, says which days have a view.
-    """
-    rows = view_rows(plan, PartialTable.of(plan).rows(events))
-    return rows.select(plan.key, **{T_MS: rows[END_MS]}, **{name: rows[name] for name, _ in plan.schema})
 
 
 def lengths_of(plan: DailyPlan) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from playhead.compile import compile_group
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import ConfigError, UnknownName
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.plan import DailyPlan, Plan, SpeedPlan, speed_plan
 
 Named = TypeVar("Named", FeatureGroup, FeatureService)
 
@@ -39,9 +39,9 @@ class Declarations:
         return _plan(self.group(name))
 
     @property
-    def speed_plans(self) -> tuple[SlidingPlan | SessionPlan, ...]:
-        """Plans that the speed layer runs, in the order of declaration."""
-        return tuple(p for p in map(_plan, self.groups) if isinstance(p, SlidingPlan | SessionPlan))
+    def speed_plans(self) -> tuple[SpeedPlan, ...]:
+        """Plans that the speed layer runs, one for each group, in the order of declaration."""
+        return tuple(speed_plan(plan) for plan in map(_plan, self.groups))
 
     @property
     def daily_plans(self) -> tuple[DailyPlan, ...]:

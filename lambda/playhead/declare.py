@@ -59,7 +59,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Days:
-    """Calendar days in UTC: the N full days before a day's end."""
+    """Calendar days in UTC: today so far, and the N - 1 whole days before."""
 
     count: int
     label: str
@@ -91,7 +91,7 @@ def session(*, gap: timedelta = timedelta(minutes=30)) -> tuple[Session, ...]:
 
 
 def days(*counts: int) -> tuple[Days, ...]:
-    """Windows of whole calendar days, made by the batch layer.
+    """Windows of calendar days in UTC, merged from both layers: today so far, and the whole days before.
 
     >>> [w.label for w in days(7, 30)]
     ['7d', '30d']
@@ -230,9 +230,6 @@ RESERVED = frozenset(
     | {"session_start_ms", "since_ms", "tick_ms"}
 )
 """Columns of tables beside the features."""
-
-BATCH_ONLY: tuple[type[Window], ...] = (Days,)
-"""Windows that Flink does not make; every other one is made by each engine."""
 
 
 @dataclass(frozen=True, kw_only=True)

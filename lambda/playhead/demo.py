@@ -20,7 +20,6 @@ import structlog
 from playhead import stack
 from playhead.batch.backfill import backfill
 from playhead.batch.daily import run_days
-from playhead.batch.events import event_days
 from playhead.batch.session import spark_session
 from playhead.checks import results
 from playhead.checks.accounts import check_accounts
@@ -33,6 +32,7 @@ from playhead.ingest.generator import GeneratorConfig
 from playhead.ingest.replay import ReplaySummary, replay
 from playhead.ingest.source import file_source
 from playhead.ingest.truth import generated_source
+from playhead.lake_files import event_days
 from playhead.local import lake
 from playhead.plan import SessionPlan
 from playhead.relations import milliseconds
@@ -41,7 +41,7 @@ from playhead.report.page import write_page
 from playhead.serving.lander import land_served
 from playhead.serving.online import open_online_store
 from playhead.serving.registry import apply
-from playhead.serving.server import run_server
+from playhead.serving.server import clock_from, run_server
 from playhead.serving.training_set import build_training_set
 from playhead.serving.writer import run_writer
 from playhead.speed import cluster
@@ -202,7 +202,7 @@ def _batch(demo: _Run) -> None:
     run_days(demo.settings, event_days(demo.settings.lake)[-BATCH_DAYS:])
     demo.found["quality"] = _quality(demo.settings)
     with open_online_store(demo.settings.redis) as store:
-        demo.found["online_entities"] = {group.name: store.count(group.name) for group in demo.declarations.groups}
+        demo.found["online_entities"] = {plan.name: store.count(plan.name) for plan in demo.declarations.speed_plans}
 
 
 def _quality(settings: Settings) -> dict[str, int]:
@@ -222,7 +222,12 @@ def _serve(demo: _Run) -> None:
     users = sorted({point["user_id"] for point in points})
     rng = random.Random(_SEED)
     serve = demo.settings.serve
-    with _serving(demo.settings), httpx.Client(base_url=f"http://{serve.host}:{serve.port}", trust_env=False) as client:
+    # The events are of the past: they are served as if their last moment was now.
+    clock_s = clock_from(demo.found["last_event_ms"] / 1_000 + 1)
+    with (
+        _serving(demo.settings, clock_s),
+        httpx.Client(base_url=f"http://{serve.host}:{serve.port}", trust_env=False) as client,
+    ):
         for _ in range(REQUESTS):
             candidates = [
                 {"track_id": p["track_id"], "artist_id": p["artist_id"]} for p in rng.choices(points, k=CANDIDATES)
@@ -234,13 +239,13 @@ def _serve(demo: _Run) -> None:
 
 
 @contextmanager
-def _serving(settings: Settings) -> Iterator[None]:
+def _serving(settings: Settings, clock_s: Callable[[], float]) -> Iterator[None]:
     """The feature server in a thread, for as long as the context lasts."""
     stop, failed = Event(), list[StackError]()
 
     def work() -> None:
         try:
-            run_server(settings, stop)
+            run_server(settings, stop, clock_s)
         except StackError as error:
             failed.append(error)
 

@@ -12,7 +12,6 @@ from sqlglot import expressions as sge
 
 from playhead.compile import compile_group
 from playhead.declare import (
-    BATCH_ONLY,
     Derived,
     Feature,
     FeatureGroup,
@@ -44,7 +43,6 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
         "description": group.description,
         "entity": f"{group.entity.name} ({group.entity.key})",
         "windows": group.kind.__name__.lower(),
-        "engines": [*([] if group.kind in BATCH_ONLY else ["flink"]), "spark", "duckdb", "oracle"],
         "fingerprint": plan.fingerprint,
         "declared_at": group.declared_at,
         "services": [
@@ -88,7 +86,7 @@ def _window(window: Window) -> str:
         return "all time"
     if isinstance(window, Session):
         return f"this session (gap {int(window.gap.total_seconds() // 60)} min)"
-    return f"{window.count} UTC days"
+    return f"{window.count} UTC days, today so far included"
 
 
 def _text(expression: Any) -> str:

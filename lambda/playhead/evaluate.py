@@ -6,30 +6,29 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from playhead import days, oracle
+from playhead import oracle
 from playhead.changelogs import changelog
 from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import UnknownName
-from playhead.plan import DailyPlan, Plan, lake_table
-from playhead.relations import T_MS, milliseconds
-from playhead.serving.asof import Feature, ViewRows, as_of
+from playhead.plan import DailyPlan, Plan, SpeedPlan, lake_table, speed_plan
+from playhead.relations import BY_DAY, T_MS, milliseconds
+from playhead.serving.asof import Feature, ViewRows
+from playhead.serving.offline_merge import MergedRows, joined, measures_of
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
 from schemas.decode import Row, decode
 from schemas.tables import event_columns, lake_arrow_schema
 
-Run: TypeAlias = Callable[..., pa.Table]
-"""An engine: a relation, and the Arrow tables it reads by name → its rows."""
+_FOR_EVER_MS = 2**52
+"""The E of partials that have every day."""
 
 _STAMP = pa.timestamp("ms", tz="UTC")
 
@@ -104,7 +103,7 @@ def master_data(events: Iterable[Mapping[str, object]]) -> pa.Table:
 def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine: str = "duckdb") -> pa.Table:
     """The service's features at each moment of the spine.
 
-    Calendar windows are taken as published at the end of each day.
+    Calendar windows are merged from the partials of the days before the moment's, and the day so far.
 
     Args:
         service: what to compute.
@@ -124,73 +123,53 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
         raise UnknownName("engine", engine, [*ENGINES, "oracle"])
     plans = [compile_group(group) for group in service.groups]
     with tempfile.TemporaryDirectory(prefix="playhead-eval-") as folder:
-        views = [_view(plan, Path(folder)) for plan in plans]
-        for view, rows in zip(views, ENGINES[engine](plans, events, _last_day(spine)), strict=True):
-            stamps = rows[T_MS].cast(_STAMP)
-            pq.write_table(rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, stamps), view.path)
-        found = as_of(spine.select([*keys_of(service), EVENT_TIMESTAMP]), EVENT_TIMESTAMP, views)
+        made = ENGINES[engine]([speed_plan(plan) for plan in plans], events)
+        views = [_view(plan, rows, Path(folder)) for plan, rows in zip(plans, made, strict=True)]
+        found = joined(spine.select([*keys_of(service), EVENT_TIMESTAMP]), EVENT_TIMESTAMP, views)
         return found.select(columns_of(service))
 
 
-def changelogs(plans: Sequence[Plan], events: pa.Table, last: date, run: Run) -> list[pa.Table]:
-    """The changelog of each plan.
-
-    Args:
-        plans: of feature groups.
-        events: the columns of `schemas.tables.lake_arrow_schema`.
-        last: the last day whose calendar windows are wanted.
-        run: the engine.
-
-    Returns:
-        For each plan its key, `event_timestamp_ms` and its features, a row per (key, event_timestamp_ms).
-    """
-    moments = events["event_time_ms"].cast(_STAMP)
-    dated = events.append_column("dt", pc.strftime(moments, "%Y-%m-%d"))
-    return [run(relation_of(plan), events=dated, **_days(plan, dated, last)) for plan in plans]
-
-
-def relation_of(plan: Plan) -> ir.Table:
-    """The relation that makes a plan's changelog from `events`."""
-    if isinstance(plan, DailyPlan):
-        return days.changelog(plan, days.dated_events())
-    return changelog(plan, lake_table("events"))
-
-
-def _days(plan: Plan, dated: pa.Table, last: date) -> dict[str, pa.Table]:
-    """The table `days` of a plan of calendar windows: every day from the first event to the last one asked for."""
+def _view(plan: Plan, rows: pa.Table, folder: Path) -> ViewRows | MergedRows:
+    """The rows as files, and how to read them."""
+    features = tuple(
+        Feature(name, f"{plan.name}__{name}", kind.to_pyarrow(), plan.empty.get(name)) for name, kind in plan.schema
+    )
+    stamped = rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, rows[T_MS].cast(_STAMP))
     if not isinstance(plan, DailyPlan):
-        return {}
-    first = date.fromisoformat(pc.min(dated["dt"]).as_py() or last.isoformat())
-    every = tuple(first + n * days.DAY for n in range((last - first).days + 1))
-    lengths = days.lengths_of(plan)
-    schema = days.days_table(lengths).schema().to_pyarrow()
-    return {"days": pa.Table.from_pylist(days.BatchDays(every, max(lengths)).rows(lengths), schema=schema)}
-
-
-def _last_day(spine: pa.Table) -> date:
-    last: datetime | None = pc.max(spine[EVENT_TIMESTAMP]).as_py()
-    return (last or datetime.now(UTC)).date()
-
-
-def _view(plan: Plan, folder: Path) -> ViewRows:
-    return ViewRows(
-        name=plan.name,
-        path=folder / f"{plan.name}.parquet",
-        format="parquet",
-        keys=((plan.key, plan.key),),
-        features=tuple(
-            Feature(name, f"{plan.name}__{name}", kind.to_pyarrow(), plan.empty.get(name)) for name, kind in plan.schema
-        ),
+        return _written(stamped, plan.name, plan.key, features, folder)
+    return MergedRows(
+        plan=plan,
+        key=plan.key,
+        features=features,
+        partials=_written(_last_of_days(rows, plan), plan.name, plan.key, measures_of(plan), folder),
+        today=_written(stamped, plan.today.name, plan.key, measures_of(plan), folder),
+        end_ms=_FOR_EVER_MS,
     )
 
 
-def _on_duckdb(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Table]:
-    from playhead.local.changelog import run
+def _last_of_days(rows: pa.Table, plan: DailyPlan) -> pa.Table:
+    """A day's partials: its last row."""
+    names = [measure.name for measure in plan.measures]
+    last = rows.sort_by(T_MS).group_by(plan.key, use_threads=False).aggregate([(name, "last") for name in names])
+    values = {name: last[f"{name}_last"] for name in names}
+    parts = pc.split_pattern(last[plan.key], BY_DAY, max_splits=1, reverse=True)
+    days_ms = pc.list_element(parts, 1).cast(pa.int64()).cast(_STAMP)
+    return pa.table({plan.key: pc.list_element(parts, 0), EVENT_TIMESTAMP: days_ms, **values})
 
-    return changelogs(plans, events, last, run)
+
+def _written(rows: pa.Table, name: str, key: str, features: tuple[Feature, ...], folder: Path) -> ViewRows:
+    path = folder / f"{name}.parquet"
+    pq.write_table(rows, path)
+    return ViewRows(name=name, path=path, format="parquet", keys=((key, key),), features=features)
 
 
-def _on_spark(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Table]:
+def _on_duckdb(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+    from playhead.local.changelog import changelog
+
+    return [changelog(plan, events) for plan in plans]
+
+
+def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
     from playhead.batch.session import spark_session
     from playhead.batch.sql import run
     from playhead.config import load_settings
@@ -199,29 +178,24 @@ def _on_spark(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Ta
     with tempfile.TemporaryDirectory(prefix="playhead-spark-", ignore_cleanup_errors=True) as home:
         settings = load_settings().model_copy(update={"home": Path(home)})
         with spark_session(settings) as spark:
-
-            def on_spark(table: ir.Table, **inputs: pa.Table) -> pa.Table:
-                frames = {name: spark.createDataFrame(rows) for name, rows in inputs.items()}
-                return run(spark, table, **frames).toArrow().cast(table.schema().to_pyarrow())
-
-            return changelogs(plans, events, last, on_spark)
+            frame = spark.createDataFrame(events)
+            relations = [changelog(plan, lake_table("events")) for plan in plans]
+            return [run(spark, r, events=frame).toArrow().cast(r.schema().to_pyarrow()) for r in relations]
 
 
-def _on_flink(plans: Sequence[Plan], events: pa.Table, last: date) -> list[pa.Table]:
-    """Calendar windows, which the speed job does not keep, in Flink's batch mode."""
-    from playhead.speed import evaluate as flink
+def _on_flink(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+    from playhead.speed.evaluate import changelogs
 
-    streamed = [plan for plan in plans if not isinstance(plan, DailyPlan)]
-    made = iter(flink.changelogs(streamed, events) if streamed else [])
-    return [changelogs([p], events, last, flink.run)[0] if isinstance(p, DailyPlan) else next(made) for p in plans]
+    return changelogs(plans, events)
 
 
-ENGINES: Mapping[str, Callable[[Sequence[Plan], pa.Table, date], list[pa.Table]]] = {
+ENGINES: Mapping[str, Callable[[Sequence[SpeedPlan], pa.Table], list[pa.Table]]] = {
     "duckdb": _on_duckdb,
     "spark": _on_spark,
     "flink": _on_flink,
 }
-"""Engine to what makes the changelogs of plans on it."""
+"""Engine to what makes the changelogs of plans on it, each from all events: the key, `event_timestamp_ms` and the
+features, a row per (key, event_timestamp_ms)."""
 
 
 def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table) -> pa.Table:

@@ -140,7 +140,12 @@ def evaluate_over(expression: Any, row: Mapping[str, Any], types: Mapping[str, A
     >>> evaluate_over(_.skips / _.plays, {"skips": 1, "plays": 0}, types) is None
     True
     """
-    return evaluate(_node(_ById(expression), tuple(types.items())), row)
+    return evaluate(operation(expression, types), row)
+
+
+def operation(expression: Any, types: Mapping[str, Any]) -> Any:
+    """What `evaluate` and `vectorised` walk: the expression over columns of these ibis types, resolved once."""
+    return _node(_ById(expression), tuple(types.items()))
 
 
 def vectorised(node: Any, columns: Mapping[str, pa.Array]) -> pa.Array:

@@ -11,26 +11,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import ibis
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from ibis.expr.operations import Field
 
-from playhead.expressions import resolve, vectorised
-from playhead.plan import DailyPlan
+from playhead.expressions import operation, vectorised
+from playhead.plan import DailyPlan, Measure
 from playhead.relations import DAY_MS
 
 SPEED_DAYS = 3
 """Days of which the speed layer keeps partials: today, yesterday, and the day before."""
 
+UNPUBLISHED = 0
+"""The E of what was never published."""
+
 Moments: TypeAlias = npt.NDArray[np.int64]
 """Epoch milliseconds, one for each row."""
 
-Partials: TypeAlias = Mapping[str, npt.NDArray[np.int64]]
-"""Measure to its partials, a row for each row and a column for each day. Of a day without events a sum is 0, and an
-extreme is masked (`numpy.ma`)."""
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Partials:
+    """What a layer knows of days: an item for each row and day with events. A day without one has none.
+
+    Attributes:
+        rows: which row it is of, from 0.
+        days_ms: the first millisecond of its UTC day.
+        values: measure to int64; null only of an extreme, where nothing had a value.
+    """
+
+    rows: npt.NDArray[np.int64]
+    days_ms: Moments
+    values: Mapping[str, pa.Array]
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Merged:
     """
 
     values: pa.Table
-    stale: Mapping[str, npt.NDArray[np.bool_]]
+    stale: Mapping[str, Flags]
 
 
 def day_of(moments_ms: Moments) -> Moments:
@@ -53,66 +69,78 @@ def day_of(moments_ms: Moments) -> Moments:
     return moments_ms - moments_ms % DAY_MS
 
 
-def merge(plan: DailyPlan, moments_ms: Moments, ends_ms: Moments, batch: Partials, speed: Partials) -> Merged:
+def merge(
+    plan: DailyPlan, moments_ms: Moments, begins_ms: Moments, ends_ms: Moments, batch: Partials, speed: Partials
+) -> Merged:
     """The plan's features at moments, from both layers; pure, and the same for every end up to two days behind.
 
     Args:
         plan: of calendar windows.
         moments_ms: q of each row.
-        ends_ms: E of each row, a midnight; what was published by then.
-        batch: measure to partials [rows, days]: column i is the day that ends i days before E.
-        speed: measure to partials [rows, `SPEED_DAYS`], as of q: column j is j days before the day of q.
+        begins_ms: of each row, the midnight from which the batch layer has every day up to
+        ends_ms: E. A day ahead of q it may be, as after a replay of the past.
+        batch: of those days.
+        speed: as of q, of `SPEED_DAYS` days up to the day of q.
 
+    >>> import ibis
     >>> from playhead.declare import Count, Entity, FeatureGroup, days
     >>> from playhead.compile import compile_group
     >>> plays = Count("plays", where=ibis._.event_type == "PLAY", over=days(3))
     >>> plan = compile_group(FeatureGroup(name="g", entity=Entity(name="user", key="user_id"), features=(plays,)))
-    >>> noon, days_ms = np.array([10 * DAY_MS + DAY_MS // 2]), np.array([[9, 10]]) * DAY_MS
-    >>> known = {"plays": np.array([[4, 2, 1]])}  # today, yesterday, and before
-    >>> on_time = merge(plan, noon, days_ms[:, 1], {"plays": np.array([[2, 1]])}, known)
-    >>> a_day_late = merge(plan, noon, days_ms[:, 0], {"plays": np.array([[1, 7]])}, known)
+    >>> noon, today = np.array([10 * DAY_MS + DAY_MS // 2]), 10 * DAY_MS
+    >>> def partials(**by_day):
+    ...     days_ms = [today - int(day[1:]) * DAY_MS for day in by_day]
+    ...     return Partials(np.zeros(len(by_day), int), np.array(days_ms), {"plays": pa.array(list(by_day.values()))})
+    >>> known = partials(_0=4, _1=2, _2=1)
+    >>> begin, end = np.array([today - 3 * DAY_MS]), np.array([today])
+    >>> on_time = merge(plan, noon, begin, end, partials(_1=2, _2=1, _3=7), known)
+    >>> a_day_late = merge(plan, noon, begin, end - DAY_MS, partials(_2=1, _3=7), known)
     >>> on_time.values["plays_3d"].to_pylist(), a_day_late.values["plays_3d"].to_pylist()
     ([7], [7])
     """
-    behind = (day_of(moments_ms) - ends_ms) // DAY_MS
+    today = day_of(moments_ms)
+    published = np.minimum(ends_ms, today)
     columns: dict[str, pa.Array] = {}
-    stale: dict[str, npt.NDArray[np.bool_]] = {}
-    how = {measure.name: measure.how for measure in plan.measures}
+    stale: dict[str, Flags] = {}
+    measures = {measure.name: measure for measure in plan.measures}
     for name, measure, length in plan.windows:
-        found, covered = _window(behind, batch[measure], speed[measure], length, how[measure])
-        masked: Any = np.ma
-        columns[name] = pa.array(masked.getdata(found), mask=~covered | masked.getmaskarray(found))
-        stale[name] = ~covered
+        since = today - (length - 1) * DAY_MS
+        behind = np.maximum(published, since) < today - (SPEED_DAYS - 1) * DAY_MS
+        refused = behind | ((since < begins_ms) & (since < published))
+        of_batch = (batch.days_ms >= since[batch.rows]) & (batch.days_ms < published[batch.rows])
+        live_since = np.maximum(published, since)[speed.rows]
+        of_speed = (speed.days_ms >= live_since) & (speed.days_ms <= today[speed.rows])
+        columns[name] = _window(measures[measure], [(batch, of_batch), (speed, of_speed)], refused)
+        stale[name] = refused
     for computed in plan.derived:
-        table = ibis.table({name: _ibis_type(column) for name, column in columns.items()}, name="merged")
-        node = resolve(computed.value, table).op()
+        node = operation(computed.value, {name: _ibis_type(column) for name, column in columns.items()})
         columns[computed.name] = vectorised(node, columns).cast(computed.kind.to_pyarrow())
-        stale[computed.name] = _any(stale[field.name] for field in node.find(ibis.expr.operations.Field))
+        stale[computed.name] = np.logical_or.reduce([stale[field.name] for field in node.find(Field)])
     names = [name for name, _ in plan.schema]
     return Merged(pa.table([columns[name] for name in names], names=names), {name: stale[name] for name in names})
 
 
-def _window(
-    behind: Moments, batch: npt.NDArray[np.int64], speed: npt.NDArray[np.int64], length: int, how: str
-) -> tuple[Any, npt.NDArray[np.bool_]]:
-    """Each row's sum or extreme over its window, and whether every day of the window was in one of the layers.
-
-    A day's age is 0 today. The batch layer has those from `behind + 1` on, the speed layer those up to `behind`.
-    """
-    ages = behind[:, None] + 1 + np.arange(batch.shape[1])
-    published = (ages >= 1) & (ages < length)
-    live = np.arange(SPEED_DAYS)
-    running = (live <= np.maximum(behind, 0)[:, None]) & (live < length)
-    masked: Any = np.ma
-    days, inside = masked.concatenate([batch, speed], axis=1), np.concatenate([published, running], axis=1)
-    known = masked.array(days, mask=masked.getmaskarray(days) | ~inside)
-    found = known.filled(0).sum(axis=1) if how == "sum" else getattr(known, how)(axis=1)
-    return found, inside.sum(axis=1) == length
+def _window(measure: Measure, layers: list[tuple[Partials, Flags]], refused: Flags) -> pa.Array:
+    """Each row's sum or extreme of the items that are inside its window; null where it is refused."""
+    start, combine = _COMBINED[measure.how]
+    found = np.full(len(refused), start, np.int64)
+    empty = np.full(len(refused), measure.how != "sum")
+    for partials, inside in layers:
+        values = partials.values[measure.name]
+        counted = inside & values.is_valid().to_numpy(zero_copy_only=False)
+        rows = partials.rows[counted]
+        combine.at(found, rows, values.fill_null(0).to_numpy()[counted])
+        empty[rows] = False
+    return pa.array(found, mask=refused | empty)
 
 
-def _any(flags: Any) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = np.logical_or.reduce(list(flags))
-    return found
+_INT64 = np.iinfo(np.int64)
+_COMBINED: Mapping[str, tuple[int, np.ufunc]] = {
+    "sum": (0, np.add),
+    "min": (_INT64.max, np.minimum),
+    "max": (_INT64.min, np.maximum),
+}
+"""How partials combine: where it starts, and how it goes on."""
 
 
 def _ibis_type(column: pa.Array) -> str:

@@ -50,8 +50,7 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
         time_ms: epoch milliseconds; the latest row at or before it counts, so events of its own second do not.
 
     Returns:
-        Every feature of the group. Counts are 0 and ratios null without events; those of calendar windows are null
-        before the end of the first day with an event.
+        Every feature of the group. Counts are 0 and ratios null without events.
     """
     stamp = time_ms // 1000 * 1000
     seen = [e for e in events if e[group.entity.key] == entity and e["event_time_ms"] < stamp]
@@ -103,9 +102,8 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
             first -= 1
         return seen[first:]
     if isinstance(window, Days):
-        end = stamp // _DAY_MS * _DAY_MS
-        before = [e for e in seen if e["event_time_ms"] < end]
-        return [e for e in before if e["event_time_ms"] >= end - window.count * _DAY_MS] if before else None
+        start = stamp // _DAY_MS * _DAY_MS - (window.count - 1) * _DAY_MS
+        return [e for e in seen if e["event_time_ms"] >= start]
     raise UnsupportedError(f"the oracle does not read {type(window).__name__} windows")
 
 

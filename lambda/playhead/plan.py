@@ -212,7 +212,7 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class DailyPlan:
-    """Calendar windows: partials per day, and their sums over `windows` days."""
+    """Windows of calendar days: partials per day, merged over `windows` days when they are read; see `merge.merge`."""
 
     name: str
     key: str
@@ -225,17 +225,22 @@ class DailyPlan:
 
     @property
     def empty(self) -> dict[str, int | float]:
-        """None: without a row, no day of the entity may have been published."""
+        """None: what an entity without a row has depends on how far the batch layer has come; see `merge.merge`."""
         return {}
 
     @property
+    def longest(self) -> int:
+        """Days of the longest window."""
+        return max(count for _, _, count in self.windows)
+
+    @functools.cached_property
     def today(self) -> SlidingPlan:
         """The running partials of each day of a key: what the speed layer knows of days that no batch has published.
 
         Its features are the measures; the last row of a day is that day's partial.
         """
         return SlidingPlan(
-            name=f"{self.name}__today",
+            name=today_of(self.name),
             key=self.key,
             sums=tuple(WindowedSum(m.name, m, None) for m in self.measures if m.how == "sum"),
             extremes=tuple(
@@ -252,7 +257,20 @@ class DailyPlan:
         )
 
 
-Plan: TypeAlias = SlidingPlan | SessionPlan | DailyPlan
+SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
+"""What the speed layer runs: a changelog."""
+
+Plan: TypeAlias = SpeedPlan | DailyPlan
+
+
+def speed_plan(plan: Plan) -> SpeedPlan:
+    """The plan's changelog: of calendar windows, the partials of each day as it goes."""
+    return plan.today if isinstance(plan, DailyPlan) else plan
+
+
+def today_of(group: str) -> str:
+    """The name of a group's changelog of days."""
+    return f"{group}__today"
 
 
 def any_matches(events: ir.Table, wheres: Iterable[Expression]) -> ir.BooleanValue:

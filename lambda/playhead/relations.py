@@ -20,13 +20,16 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.expressions import resolve
-from playhead.plan import Plan, SessionPlan, SlidingPlan
+from playhead.plan import Plan, SlidingPlan, SpeedPlan
 
 T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
 """Total order of a key's events: by time, ties as they stand in Kafka."""
 
 DAY_MS = 86_400_000
+BY_DAY = "|"
+"""Between an entity and its day in `day_key`."""
+
 How = Literal["sum", "min", "max"]
 TIME_DIGITS = 10**15
 """Added to a time or an offset, it makes 16 digits."""
@@ -45,13 +48,22 @@ def milliseconds(length: timedelta) -> int:
     return length // timedelta(milliseconds=1)
 
 
-def keyed(plan: SlidingPlan | SessionPlan, events: ir.Table) -> ir.Table:
-    """The events that have the key. By day, the key is `key|the first millisecond of the event's UTC day`."""
+def keyed(plan: SpeedPlan, events: ir.Table) -> ir.Table:
+    """The events that have the key. By day, the key is `day_key`."""
     on_time = events.filter(events[plan.key].notnull())
     if isinstance(plan, SlidingPlan) and plan.by_day:
         day_ms = on_time.event_time_ms - on_time.event_time_ms % DAY_MS
-        return on_time.mutate(**{plan.key: ibis.literal("|").join([on_time[plan.key], day_ms.cast("string")])})
+        return on_time.mutate(**{plan.key: ibis.literal(BY_DAY).join([on_time[plan.key], day_ms.cast("string")])})
     return on_time
+
+
+def day_key(entity: str, day_ms: int) -> str:
+    """The key of an entity's UTC day, which begins at `day_ms`.
+
+    >>> day_key("ada", 86_400_000)
+    'ada|86400000'
+    """
+    return f"{entity}{BY_DAY}{day_ms}"
 
 
 def union(ticks: Sequence[ir.Table]) -> ir.Table:

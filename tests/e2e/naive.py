@@ -101,9 +101,10 @@ def content(events: list[Heard], song: tuple[str, str], now: int) -> dict[str, A
 
 
 def daily(events: list[Heard], user: str, now: int, days: int) -> dict[str, int]:
-    """Plays, skips and listening time of the `days` full UTC days before the moment's day."""
-    today = now // DAY * DAY
-    mine = [e for e in events if e.user == user and today - days * DAY <= e.at < today]
+    """Plays, skips and listening time of today so far and the `days` - 1 UTC days before."""
+    stamp = now // 1000 * 1000
+    since = stamp // DAY * DAY - (days - 1) * DAY
+    mine = [e for e in events if e.user == user and since <= e.at < stamp]
     return {
         f"listener_daily__plays_{days}d": sum(e.kind == "PLAY" for e in mine),
         f"listener_daily__skips_{days}d": sum(e.kind == "SKIP" for e in mine),

@@ -89,14 +89,17 @@ def test_training_rows_equal_a_naive_count_of_the_file(eventsim: Demo) -> None:
     songs = {track_id(e.song): e.song for e in events}
     rows = pq.read_table(eventsim.home / "demo" / "training_set.parquet").to_pylist()
     assert len(rows) == eventsim.found["training_rows"] == 1000
+    known = {7: 0, 30: 0}
     for row in random.Random(3).sample(rows, 200):
         now = int(row["event_timestamp"].timestamp() * 1000)
         expected = naive.listener(events, row["user_id"], now) | naive.content(events, songs[row["track_id"]], now)
         if expected["listener__last_5_tracks"]:
             expected["listener__last_5_tracks"] = [track_id(song) for song in expected["listener__last_5_tracks"]]
-        if row["listener_daily__plays_7d"] is not None:
-            expected |= naive.daily(events, row["user_id"], now, 7) | naive.daily(events, row["user_id"], now, 30)
+        for days in (days for days in known if row[f"listener_daily__plays_{days}d"] is not None):
+            expected |= naive.daily(events, row["user_id"], now, days)
+            known[days] += 1
         assert {name: row[name] for name in expected} == expected, row
+    assert known == {7: 200, 30: 200}, "the last batch days have the partials of every day before them"
 
 
 def test_what_was_served_is_what_training_sees(eventsim: Demo) -> None:
@@ -106,7 +109,8 @@ def test_what_was_served_is_what_training_sees(eventsim: Demo) -> None:
 
 
 def test_backfill_equals_the_archive(eventsim: Demo) -> None:
-    for group in ("listener", "session", "track", "artist"):
+    assert len(eventsim.found["backfill"]) == 7
+    for group in eventsim.found["backfill"]:
         assert eventsim.found["backfill"][group]["different"] == 0
         assert eventsim.found["backfill"][group]["points"] == 1000
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pyarrow as pa
 
 from playhead.compile import compile_group
 from playhead.evaluate import ENGINES
-from playhead.plan import Plan
+from playhead.plan import SpeedPlan, speed_plan
 from playhead.relations import T_MS
 from tests.parity.groups import ALL
 from tests.parity.streams import as_table, many_streams, seeds
 
-PLANS = [compile_group(group) for group in ALL]
-LAST = date(2018, 11, 20)
-"""The last day whose calendar windows are compared."""
+PLANS = [speed_plan(compile_group(group)) for group in ALL]
 
 
 def events_of_streams(few: int, many: int) -> pa.Table:
@@ -25,11 +21,11 @@ def events_of_streams(few: int, many: int) -> pa.Table:
 
 def changelogs(engine: str, events: pa.Table) -> dict[str, pa.Table]:
     """Group to its rows, by entity and time."""
-    made = zip(PLANS, ENGINES[engine](PLANS, events, LAST), strict=True)
+    made = zip(PLANS, ENGINES[engine](PLANS, events), strict=True)
     return {plan.name: rows.sort_by([(plan.key, "ascending"), (T_MS, "ascending")]) for plan, rows in made}
 
 
-def assert_same(plan: Plan, found: dict[str, pa.Table], expected: dict[str, pa.Table]) -> None:
+def assert_same(plan: SpeedPlan, found: dict[str, pa.Table], expected: dict[str, pa.Table]) -> None:
     """Every row of a group, and enough of them."""
     assert expected[plan.name].num_rows > 100
     assert found[plan.name].equals(expected[plan.name])

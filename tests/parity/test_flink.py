@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from playhead.plan import Plan
+from playhead.plan import SpeedPlan
 from tests.parity.rows import PLANS, assert_same, changelogs, events_of_streams
 
 pytestmark = pytest.mark.stack
@@ -19,5 +19,5 @@ def both() -> tuple[Rows, Rows]:
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
-def test_flink_equals_duckdb(plan: Plan, both: tuple[Rows, Rows]) -> None:
+def test_flink_equals_duckdb(plan: SpeedPlan, both: tuple[Rows, Rows]) -> None:
     assert_same(plan, *both)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from playhead import days, sessions, sliding
+from playhead import merge, sessions, sliding
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.evaluate import evaluate
 from tests.parity.groups import EVERY_DAILY, EVERY_SESSION, EVERY_SLIDING, ONLY_DISTINCT, ONLY_EXTREMES
@@ -22,7 +22,7 @@ MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
     "a gap a millisecond longer": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms + 1),
     "a gap a millisecond shorter": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms - 1),
     "a stamp a second earlier": (EVERY_SLIDING, sliding, "second_end", lambda stamp: stamp - 1_000),
-    "a day that ends a second later": (EVERY_DAILY, days, "end_ms_of", lambda ms: ms + 1_000),
+    "a day that begins a millisecond later": (EVERY_DAILY, merge, "day_of", lambda ms: ms + 1),
 }
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from playhead.plan import Plan
+from playhead.plan import SpeedPlan
 from tests.parity.rows import PLANS, assert_same, changelogs, events_of_streams
 from tests.spark import spark  # noqa: F401 — the fixture
 
@@ -21,5 +21,5 @@ def both(spark: SparkSession) -> tuple[Rows, Rows]:  # noqa: F811
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
-def test_spark_equals_duckdb(plan: Plan, both: tuple[Rows, Rows]) -> None:
+def test_spark_equals_duckdb(plan: SpeedPlan, both: tuple[Rows, Rows]) -> None:
     assert_same(plan, *both)

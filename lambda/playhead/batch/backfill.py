@@ -25,7 +25,7 @@ from pyspark.sql import functions as f
 from playhead.batch.changelog import changelog
 from playhead.batch.corrections import Correction, correction
 from playhead.batch.digests import digest, forget, keep, kept
-from playhead.batch.events import count_of, digest_of, event_days, read_events, span
+from playhead.batch.events import count_of, digest_of, read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.session import spark_session
 from playhead.batch.tables import count_rows, read_days, replace_days, replace_table
@@ -35,7 +35,8 @@ from playhead.days import DAY, end_of
 from playhead.declarations import load_declarations
 from playhead.declare import SECOND
 from playhead.errors import InputError, UnknownName
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.lake_files import event_days
+from playhead.plan import SpeedPlan
 from playhead.relations import T_MS
 
 log = structlog.get_logger()
@@ -44,7 +45,6 @@ RESULT = "backfill_run"
 DAYS_AT_ONCE = 31
 """A run that is stopped has to make again what it was at: at most so many days of each group."""
 
-SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
 Progress: TypeAlias = Callable[[str], None]
 
 

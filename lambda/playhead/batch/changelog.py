@@ -6,10 +6,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from playhead import changelogs
 from playhead.batch.sql import run
-from playhead.plan import SessionPlan, SlidingPlan, lake_table
+from playhead.plan import SpeedPlan, lake_table
 
 
-def changelog(spark: SparkSession, plan: SlidingPlan | SessionPlan, events: DataFrame) -> DataFrame:
+def changelog(spark: SparkSession, plan: SpeedPlan, events: DataFrame) -> DataFrame:
     """The changelog of `changelogs.changelog`, unsorted.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.plan import SpeedPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Correction:
         return asdict(self)
 
 
-def correction(before: DataFrame, after: DataFrame, plan: SlidingPlan | SessionPlan) -> Correction:
+def correction(before: DataFrame, after: DataFrame, plan: SpeedPlan) -> Correction:
     """Compare rows by their key and time.
 
     Args:
@@ -80,7 +80,7 @@ def correction(before: DataFrame, after: DataFrame, plan: SlidingPlan | SessionP
     return Correction(**counts, days=tuple(found["days"]), features=features)
 
 
-def _features(frame: DataFrame, plan: SlidingPlan | SessionPlan, side: str) -> list[Column]:
+def _features(frame: DataFrame, plan: SpeedPlan, side: str) -> list[Column]:
     return [(f.col(name) if name in frame.columns else f.lit(None)).alias(f"{side}_{name}") for name, _ in plan.schema]
 
 

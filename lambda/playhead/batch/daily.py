@@ -1,6 +1,6 @@
 """A batch day, from events to published views.
 
-    events ── gate ──▶ partials ──▶ views ── gate ──▶ lake/views ──▶ online store ──▶ mark
+    events ── gate ──▶ partials ──▶ views ── gate ──▶ lake/views ──▶ partials to the online store ──▶ mark
 
 Nothing of a day is written before its events pass, and nothing of it is published before its views pass; the last good
 day then stays. Running a day again gives the same.
@@ -27,16 +27,17 @@ from playhead.batch.charts import CATALOG, LENGTHS, LISTENING, charts, listening
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import partials_path, pending, write_partials
-from playhead.batch.publish import TOP_TRACKS, mark_published, publish_lists, publish_view, published
+from playhead.batch.publish import TOP_TRACKS, publish_lists, publish_partials
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import read_days, replace_days, stamped
 from playhead.checks import quality, results
 from playhead.config import Settings
-from playhead.days import BatchDays, PartialTable, days_table, lengths_of, view_rows
+from playhead.days import DAY, BatchDays, PartialTable, days_table, end_ms_of, end_of, lengths_of, view_rows
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan
+from playhead.published import published, with_days, write_mark
 from playhead.serving.online import Written, open_online_store
 
 log = structlog.get_logger()
@@ -94,7 +95,7 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
         What was published. The same is kept as the result `batch`, the verdicts of the gate as `quality`.
 
     Raises:
-        InputError: no day was given.
+        InputError: no day was given, or one that is not over.
         QualityError: a day failed its gate. It names the day, the suite and the expectation. The days before it were
             published.
         StackError: the online store does not answer.
@@ -102,6 +103,11 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
     wanted = sorted(set(days))
     if not wanted:
         raise InputError("no day to run")
+    if end_of(wanted[-1]) > datetime.now(UTC):
+        raise InputError(
+            f"{wanted[-1]} is not over in UTC",
+            hint="what is published of a day is all of it; the speed layer has today",
+        )
     began = time.monotonic()
     # Before the minutes of work, and because Spark would hide what an executor's error says.
     with open_online_store(settings.redis):
@@ -188,14 +194,18 @@ class _Batch:
         return good
 
     def publish(self, days: Sequence[date]) -> None:
-        """Write the latest rows of these days' views to the online store, and mark the days as published."""
+        """Write partials and lists to the online store, and mark the days as published."""
         self.progress("writing to the online store")
         redis, last = self.settings.redis, days[-1]
-        calls = {TOP_TRACKS: functools.partial(publish_lists, self._read(TOP_TRACKS, last, last), last, redis)}
+        lists = read_days(self.spark, self._path(TOP_TRACKS), last, last)
+        calls = {TOP_TRACKS: functools.partial(publish_lists, lists, last, redis)}
+        mark = with_days(self.lake, days, self.plans, self.created_at)
         for plan in self.plans:
-            calls[plan.name] = functools.partial(publish_view, self._read(plan.name, days[0], last), plan, redis)
+            end, path = mark.covered[plan.name][-1], partials_path(self.lake, plan.name)
+            partials = read_days(self.spark, path, end - (plan.longest - 1) * DAY, end)
+            calls[plan.name] = functools.partial(publish_partials, partials, plan, end_ms_of(end), redis)
         self.online = dict(zip(calls, side_by_side(calls.values()), strict=True))
-        mark_published(self.lake, days, self.plans, self.created_at)
+        write_mark(self.lake, mark)
 
     def raise_failure(self) -> None:
         """Raise QualityError for the first day that failed, if one did."""
@@ -246,9 +256,6 @@ class _Batch:
     def _days(self, calendar: BatchDays, lengths: Sequence[int]) -> DataFrame:
         rows = pa.Table.from_pylist(calendar.rows(lengths), schema=days_table(lengths).schema().to_pyarrow())
         return self.spark.createDataFrame(rows)
-
-    def _read(self, view: str, first: date, last: date) -> DataFrame:
-        return read_days(self.spark, self._path(view), first, last)
 
     def _path(self, view: str) -> Path:
         return self.lake / "views" / view

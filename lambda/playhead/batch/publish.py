@@ -1,109 +1,58 @@
-"""Publishing a batch day: views and lists to the online store, then the mark that says how far the batch layer is."""
+"""Publishing a batch day: partials and lists to the online store."""
 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 
-import ibis
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
 from playhead.config import RedisSettings
-from playhead.days import end_of
+from playhead.days import end_ms_of
 from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
+from playhead.serving.online_merge import DAY_MS_OF, EVERYBODY, end_packer, kept_published, published_packer
 from playhead.serving.packed import Packer
 
 TOP_TRACKS = "top_tracks"
 """The name of the lists in the online store: of each listener, and of everybody under the entity ""."""
 
-_MARK = "_published.json"
 _RESULT = "written long, ignored long"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """How far the batch layer is.
-
-    Attributes:
-        day: the last published day; the views hold up to its end.
-        days: every day that was published, in order.
-        at: when that was, aware.
-        fingerprints: daily group to the fingerprint of its last published rows.
-    """
-
-    day: date
-    days: tuple[date, ...]
-    at: datetime
-    fingerprints: dict[str, str]
-
-    @property
-    def end(self) -> datetime:
-        """The end of the last published day, aware UTC: the E of the merge."""
-        return end_of(self.day)
-
-
-def published(lake: Path) -> Published | None:
-    """What `lake/views/_published.json` says; None before the first batch day."""
-    file = lake / "views" / _MARK
-    if not file.is_file():
-        return None
-    mark = json.loads(file.read_text())
-    days = tuple(map(date.fromisoformat, mark["days"]))
-    return Published(day=days[-1], days=days, at=datetime.fromisoformat(mark["at"]), fingerprints=mark["fingerprints"])
-
-
-def mark_published(lake: Path, days: Iterable[date], plans: Sequence[DailyPlan], at: datetime) -> Published:
-    """Add days to the mark. The last step of a run: whoever reads the mark finds everything before it in place."""
-    before = published(lake)
-    known = sorted({*days, *(before.days if before else ())})
-    mark = Published(day=known[-1], days=tuple(known), at=at, fingerprints={p.name: p.fingerprint for p in plans})
-    text = {
-        "dt": mark.day.isoformat(),
-        "end": mark.end.isoformat(),
-        "at": at.isoformat(),
-        "fingerprints": mark.fingerprints,
-        "days": [day.isoformat() for day in known],
-    }
-    file = lake / "views" / _MARK
-    draft = file.with_name(f".{_MARK}")
-    draft.write_text(json.dumps(text, indent=1))
-    draft.replace(file)
-    return mark
-
-
-def publish_view(view: DataFrame, plan: DailyPlan, redis: RedisSettings) -> Written:
-    """Write each entity's latest row to the online store, from the executors.
+def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: RedisSettings) -> Written:
+    """Write each entity's partials to the online store, from the executors; then how far they go.
 
     Args:
-        view: rows of a declared view, of one day or several.
+        partials: of the longest window's days before `end_ms`: `dt`, key and measures.
         plan: its plan.
+        end_ms: the E of the merge.
         redis: where the store is.
     """
-    features = [name for name, _ in plan.schema]
-    values = [f.unix_millis("event_timestamp").alias("event_timestamp_ms"), *features]
-    latest = view.groupBy(f.col(plan.key).alias("entity")).agg(
-        f.max_by(f.struct(*values), "event_timestamp").alias("row")
-    )
+    measures = [measure.name for measure in plan.measures]
+    day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(DAY_MS_OF)
+    days = f.collect_list(f.struct(day_ms, *measures)).alias("days")
     write = functools.partial(
         _write_rows,
         redis=redis,
-        name=plan.name,
-        fingerprint=plan.fingerprint,
-        schema=[(name, str(kind)) for name, kind in plan.schema],
+        packer=functools.partial(published_packer, plan.name, measures, plan.fingerprint),
+        end_ms=end_ms,
+        keep=kept_published(plan),
     )
-    return _written(latest.select("entity", "row.*").mapInArrow(write, _RESULT))
+    rows = partials.groupBy(f.col(plan.key).alias("entity")).agg(days)
+    written = _written(rows.mapInArrow(write, _RESULT))
+    packer = end_packer(plan.name, plan.fingerprint)
+    with open_online_store(redis) as store:
+        store.write(packer.name, [(EVERYBODY, packer.pack(end_ms, {}))])
+    return written
 
 
 def publish_lists(top_tracks: DataFrame, day: date, redis: RedisSettings) -> Written:
     """Write one day's lists of tracks to the online store, from the executors."""
-    write = functools.partial(_write_lists, redis=redis, event_timestamp_ms=int(end_of(day).timestamp()) * 1000)
+    write = functools.partial(_write_lists, redis=redis, event_timestamp_ms=end_ms_of(day))
     lists = top_tracks.where(f.col("dt") == day.isoformat()).select("entity", "tracks")
     return _written(lists.mapInArrow(write, _RESULT))
 
@@ -117,18 +66,19 @@ def _write_rows(
     batches: Iterator[pa.RecordBatch],
     *,
     redis: RedisSettings,
-    name: str,
-    fingerprint: str,
-    schema: Sequence[tuple[str, str]],
+    packer: Callable[[], Packer],
+    end_ms: int,
+    keep: timedelta,
 ) -> Iterator[pa.RecordBatch]:
-    packer = Packer(name, [(feature, ibis.dtype(kind)) for feature, kind in schema], fingerprint)
+    made = packer()
 
     def packed(batch: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        for row in batch.to_pylist():
-            yield row.pop("entity"), packer.pack(row.pop("event_timestamp_ms"), row)
+        for entity, days in zip(batch["entity"].to_pylist(), batch["days"], strict=True):
+            columns = {name: days.values.field(name).to_pylist() for name in days.values.type.names}
+            yield entity, made.pack(end_ms, columns)
 
     with open_online_store(redis) as store:
-        yield from (_counted(store.write(name, packed(batch))) for batch in batches)
+        yield from (_counted(store.write(made.name, packed(batch), keep=keep)) for batch in batches)
 
 
 def _write_lists(

@@ -11,7 +11,7 @@ from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.local.lake import count_events, sample_moments
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.plan import SpeedPlan
 from playhead.serving.asof import Feature, ViewRows, as_of
 
 _EXAMPLES = 3
@@ -52,7 +52,7 @@ def check_backfill(
     return found
 
 
-def _compare(settings: Settings, plan: SlidingPlan | SessionPlan, spine: pa.Table) -> Agreement:
+def _compare(settings: Settings, plan: SpeedPlan, spine: pa.Table) -> Agreement:
     archived, again = (_features(settings, plan, spine, kind) for kind in ("parquet", "delta"))
     differing = [
         {**point, "archived": old, "backfilled": new}
@@ -64,7 +64,7 @@ def _compare(settings: Settings, plan: SlidingPlan | SessionPlan, spine: pa.Tabl
     )
 
 
-def _features(settings: Settings, plan: SlidingPlan | SessionPlan, spine: pa.Table, kind: Any) -> list[dict[str, Any]]:
+def _features(settings: Settings, plan: SpeedPlan, spine: pa.Table, kind: Any) -> list[dict[str, Any]]:
     folder = settings.lake / ("speed" if kind == "parquet" else "backfill") / plan.name
     names = [name for name, _ in plan.schema]
     view = ViewRows(

@@ -75,7 +75,7 @@ def show_group(name: FeatureName, sql: Sql = None, as_json: Json = False) -> Non
         typer.echo(json.dumps(found, indent=2))
         return
     facts = table()
-    for label in ("group", "description", "entity", "windows", "engines", "fingerprint", "declared_at", "services"):
+    for label in ("group", "description", "entity", "windows", "fingerprint", "declared_at", "services"):
         value = found[label]
         facts.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
     show(facts)
@@ -89,11 +89,12 @@ def _sql(group: FeatureGroup, engine: str) -> str:
     """The one statement that makes a group's changelog; Flink's is many, and in tests/golden/flink."""
     import ibis
 
+    from playhead.changelogs import changelog
     from playhead.compile import compile_group
     from playhead.errors import UnknownName
-    from playhead.evaluate import relation_of
+    from playhead.plan import lake_table, speed_plan
 
-    rows = relation_of(compile_group(group))
+    rows = changelog(speed_plan(compile_group(group)), lake_table("events"))
     if engine == "duckdb":
         return str(ibis.to_sql(rows, dialect="duckdb"))
     if engine == "spark":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Event
 from typing import Annotated
 
@@ -44,16 +46,32 @@ def write_online(
     typer.echo(f"{summary['read']:,} feature rows read ({outcomes or 'nothing to do'}), {summary['seconds']:.1f} s")
 
 
-def serve(home: Home = None, config: Config = None) -> None:
+def serve(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            formats=["%Y-%m-%dT%H:%M:%S"],
+            help="Begin the clock at this moment, UTC: after a replay of the past.",
+        ),
+    ] = None,
+    home: Home = None,
+    config: Config = None,
+) -> None:
     """Serve feature vectors over HTTP and log them to Kafka, until Ctrl-C or SIGTERM.
 
     POST /v1/features; /docs explains it; /health, /ready, /metrics.
+
+    \b
+    playhead serve
+    playhead serve --as-of 2018-11-30T23:00:00
     """
-    from playhead.serving.server import run_server
+    from playhead.serving.server import clock_from, run_server
 
     settings = settings_of(home, config)
+    clock_s = time.time if as_of is None else clock_from(as_of.replace(tzinfo=UTC).timestamp())
     with _stop_on_signal() as stop:
-        run_server(settings, stop)
+        run_server(settings, stop, clock_s)
 
 
 def land_served(

@@ -65,7 +65,7 @@ def evaluate_features(
 ) -> None:
     """Compute declared features from a file of events at the moments of a spine. Nothing has to run.
 
-    The columns are those of training-set. Calendar windows are taken as published at the end of each day.
+    The columns are those of training-set. Windows of days are merged as they are when served.
 
     \b
     playhead eval --events log.jsonl.gz --format eventsim --spine spine.csv --service listener_v1 --output out.parquet

@@ -8,7 +8,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from playhead import changelogs, relations
-from playhead.plan import SessionPlan, SlidingPlan, lake_table
+from playhead.plan import SpeedPlan, lake_table
 
 
 def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
@@ -29,7 +29,7 @@ def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
     return found.cast(table.schema().to_pyarrow())
 
 
-def changelog(plan: SlidingPlan | SessionPlan, events: pa.Table) -> pa.Table:
+def changelog(plan: SpeedPlan, events: pa.Table) -> pa.Table:
     """The changelog of `changelogs.changelog`, sorted by key and time.
 
     Args:

@@ -10,7 +10,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.lake_files import finished_files
+from playhead.plan import SessionPlan, SlidingPlan, SpeedPlan
+from playhead.relations import BY_DAY
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def count_open_sessions(lake: Path, plan: SessionPlan) -> int:
         return int(newest.filter("live").aggregate("count(*)").fetchall()[0][0])
 
 
-def count_entities(lake: Path, plan: SlidingPlan | SessionPlan) -> int:
+def count_entities(lake: Path, plan: SpeedPlan) -> int:
     """Distinct keys of a group's archive."""
     with _table(lake / "speed" / plan.name) as rows:
         return 0 if rows is None else int(rows.aggregate(f"count(DISTINCT {_name(plan.key)})").fetchall()[0][0])
@@ -76,7 +78,7 @@ def sample_points(lake: Path, size: int, seed: int) -> pa.Table:
         return rows.to_arrow_table()
 
 
-def sample_moments(lake: Path, plan: SlidingPlan | SessionPlan, size: int, seed: int, end_ms: int) -> pa.Table:
+def sample_moments(lake: Path, plan: SpeedPlan, size: int, seed: int, end_ms: int) -> pa.Table:
     """Random moments close after rows of a group's archive, where its values are about to change.
 
     Returns:
@@ -94,22 +96,26 @@ def sample_moments(lake: Path, plan: SlidingPlan | SessionPlan, size: int, seed:
         )
         moment = f"epoch_ms(least(stamp_ms + CAST(h % 7200000 AS BIGINT) - 2000, {int(end_ms)}))"
         found = drawn.order("h").project(f"{key}, {moment} AS event_timestamp")
-        kept = [row for row in found.limit(size + 100 * len(late)).fetchall() if row[0] not in late][:size]
+        kept = [row for row in found.limit(size + 100 * len(late)).fetchall() if _entity(plan, row[0]) not in late]
         return pa.table(
-            {plan.key: [k for k, _ in kept], "event_timestamp": pa.array([t for _, t in kept], pa.timestamp("ms"))}
+            {
+                plan.key: [key for key, _ in kept[:size]],
+                "event_timestamp": pa.array([at for _, at in kept[:size]], pa.timestamp("ms")),
+            }
         )
+
+
+def _entity(plan: SpeedPlan, key: str) -> str:
+    by_day = isinstance(plan, SlidingPlan) and plan.by_day
+    return key.rpartition(BY_DAY)[0] if by_day else key
 
 
 @contextmanager
 def _table(folder: Path) -> Iterator[duckdb.DuckDBPyRelation | None]:
     """The rows of a folder's finished files; what starts with . or _ is being written."""
-    files = [
-        str(file)
-        for file in folder.rglob("*")
-        if file.is_file() and not any(part[0] in "._" for part in file.relative_to(folder).parts)
-    ]
+    files = [str(file) for file in finished_files(folder)]
     with duckdb.connect() as connection:
-        yield connection.read_parquet(sorted(files), hive_partitioning=False) if files else None
+        yield connection.read_parquet(files, hive_partitioning=False) if files else None
 
 
 def _name(identifier: str) -> str:

@@ -19,6 +19,7 @@ from deltalake.exceptions import DeltaError
 
 from playhead.declarations import Declarations
 from playhead.errors import InputError
+from playhead.lake_files import finished_files
 from playhead.local.lake import count_open_sessions
 from playhead.plan import SessionPlan
 from playhead.report.facts import Lake, LakeTable, Published, Unread
@@ -41,8 +42,8 @@ def read_lake(lake: Path, declarations: Declarations) -> tuple[Lake, list[Unread
     """
     reader = _Reader()
     found = Lake(
-        events=reader.table(lake / "events", _files(lake / "events"), "event_time_ms", late="late"),
-        sessions=reader.table(lake / "sessions", _files(lake / "sessions"), "session_end_ms"),
+        events=reader.table(lake / "events", finished_files(lake / "events"), "event_time_ms", late="late"),
+        sessions=reader.table(lake / "sessions", finished_files(lake / "sessions"), "session_end_ms"),
         open_sessions=reader.open_sessions(lake, declarations),
         speed=reader.tables(lake / "speed", "event_timestamp"),
         daily=reader.delta_tables(lake / "daily", None),
@@ -61,7 +62,7 @@ class _Reader:
 
     def tables(self, folder: Path, time_column: str) -> dict[str, LakeTable]:
         """The tables of a folder by name."""
-        found = {each.name: self.table(each, _files(each), time_column) for each in _folders(folder)}
+        found = {each.name: self.table(each, finished_files(each), time_column) for each in _folders(folder)}
         return {name: table for name, table in found.items() if table is not None}
 
     def delta_tables(self, folder: Path, time_column: str | None) -> dict[str, LakeTable]:
@@ -114,7 +115,7 @@ class _Reader:
         import duckdb
 
         try:
-            return sum(count_open_sessions(lake, plan) for plan in plans if _files(lake / "speed" / plan.name))
+            return sum(count_open_sessions(lake, plan) for plan in plans if finished_files(lake / "speed" / plan.name))
         except duckdb.Error as error:
             self.unread.append(Unread(source="open sessions", why=str(error)))
             return None
@@ -143,12 +144,6 @@ class _Part:
 
 def _folders(folder: Path) -> Iterable[Path]:
     return sorted(each for each in folder.glob("*") if each.is_dir() and each.name[0] not in "._")
-
-
-def _files(folder: Path) -> list[Path]:
-    """Finished files; what starts with . or _ is being written, or is no data."""
-    found = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(file for file in found if not any(part[0] in "._" for part in file.relative_to(folder).parts))
 
 
 def _part(file: Path, folder: Path, time_column: str | None, late: str | None) -> _Part | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import duckdb
 import ibis
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from playhead.errors import InputError
+from playhead.lake_files import finished_files
 
 MOMENT = pa.timestamp("us", tz="UTC")
 AT = dt.Timestamp(timezone="UTC", scale=6)
@@ -100,8 +101,8 @@ def as_of(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> pa.Tabl
         InputError: a column that the spine lacks or that the result would have twice, a key whose type does not fit,
             or rows that cannot be read.
     """
-    _check_columns(spine, timestamp, views)
-    moments = _moments(spine, timestamp)
+    check_columns(spine, timestamp, views)
+    moments = moments_of(spine, timestamp)
     with open_duckdb() as connection:
         for view in views:
             held = _held(connection, view, spine, moments)
@@ -135,6 +136,30 @@ def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *
     return pa.table(columns, names=names)
 
 
+def rows_within(spine: pa.Table, view: ViewRows) -> pa.Table:
+    """All rows of a view in each row's span.
+
+    Args:
+        spine: `place` (int64), `key`, and a span from `since` to before `until` (timestamp[us, UTC]).
+        view: with one key.
+
+    Returns:
+        `place`, the row's event timestamp as `at`, and the features under their names; in no order.
+    """
+    names = [feature.name for feature in view.features]
+    with open_duckdb() as connection:
+        rows = _rows(connection, view)
+        if rows is None:
+            kinds = [f.kind or pa.null() for f in view.features]
+            return pa.table([pa.nulls(0, kind) for kind in (pa.int64(), MOMENT, *kinds)], names=["place", "at", *names])
+        connection.register("spine", spine)
+        asked = ibis.table(ibis.schema({"place": "int64", "key": "string", "since": AT, "until": AT}), "spine")
+        found = asked.join(rows, [asked.key == rows.key_0, rows.at >= asked.since, rows.at < asked.until])
+        table = _run(connection, view, found.select("place", "at", *_numbered("value", view.features)))
+    columns = [column.cast(f.kind or column.type) for f, column in zip(view.features, table.columns[2:], strict=True)]
+    return pa.table([table["place"], table["at"].cast(MOMENT), *columns], names=["place", "at", *names])
+
+
 def _between(rows: ir.Table, view: ViewRows, start: datetime | None, end: datetime | None, latest: bool) -> ir.Table:
     """Columns key_…, value_…, at, created (where the view has it)."""
     if start is not None:
@@ -164,7 +189,7 @@ def _held(
     keys = _numbered("key", view.keys)
     columns = {"place": pa.array(range(spine.num_rows), pa.int64()), "moment": moments}
     for key, (column, _) in zip(keys, view.keys, strict=True):
-        columns[key] = _as_key(view, spine, column, rows.schema().to_pyarrow().field(key).type)
+        columns[key] = as_key(view, spine, column, rows.schema().to_pyarrow().field(key).type)
     connection.register("spine", pa.table(columns))
     types = {key: rows[key].type() for key in keys}
     probe = ibis.table(ibis.schema({"place": "int64", "moment": AT} | types), "spine")
@@ -233,7 +258,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> ir.Table | N
 def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
     if view.format == "delta":
         return _open_delta(connection, view)
-    files = _data_files(view.path)
+    files = [view.path] if view.path.is_file() else finished_files(view.path)
     if not files:
         return None
     # By name, because a group's files from before and after a new feature stand side by side.
@@ -255,15 +280,24 @@ def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb
     return connection.table("delta")
 
 
-def _data_files(path: Path) -> list[Path]:
-    """Files that are finished: a name that starts with . or _ is being written, or is no data."""
-    if path.is_file():
-        return [path]
-    found = (f for f in path.rglob("*") if f.is_file())
-    return sorted(f for f in found if not any(part[0] in "._" for part in f.relative_to(path).parts))
+class Columns(Protocol):
+    """What a view takes of a spine, and what it adds."""
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """As of `ViewRows`."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """As of `ViewRows`."""
 
 
-def _check_columns(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -> None:
+def check_columns(spine: pa.Table, timestamp: str, views: Sequence[Columns]) -> None:
+    """Refuse a spine that lacks what views need, or a result that would have a column twice.
+
+    Raises:
+        InputError: says which.
+    """
     needed = dict.fromkeys([key for view in views for key, _ in view.keys] + [timestamp])
     missing = [column for column in needed if column not in spine.column_names]
     if missing:
@@ -277,7 +311,12 @@ def _check_columns(spine: pa.Table, timestamp: str, views: Sequence[ViewRows]) -
         raise InputError(f"the result would have twice: {', '.join(twice)}", hint="ask for full feature names")
 
 
-def _moments(spine: pa.Table, timestamp: str) -> pa.ChunkedArray:
+def moments_of(spine: pa.Table, timestamp: str) -> pa.ChunkedArray:
+    """The spine's moments, timestamp[us, UTC]; naive ones are UTC.
+
+    Raises:
+        InputError: a column of another type.
+    """
     column = spine[timestamp]
     if not pa.types.is_timestamp(column.type):
         raise InputError(f"spine: column {timestamp!r} is {column.type}, expected timestamps")
@@ -287,7 +326,12 @@ def _moments(spine: pa.Table, timestamp: str) -> pa.ChunkedArray:
     return pc.floor_temporal(column, unit="microsecond").cast(MOMENT)
 
 
-def _as_key(view: ViewRows, spine: pa.Table, column: str, kind: pa.DataType) -> pa.ChunkedArray:
+def as_key(view: ViewRows, spine: pa.Table, column: str, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column of the spine in the type of the view's key.
+
+    Raises:
+        InputError: it does not fit.
+    """
     values = spine[column]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)

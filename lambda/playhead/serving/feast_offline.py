@@ -25,9 +25,14 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 from sqlalchemy.dialects import plugins
 
+from playhead.days import begin_ms_of, end_ms_of
 from playhead.errors import InputError, UnsupportedError
-from playhead.serving.asof import Feature, ViewRows, as_of, rows_between
-from playhead.serving.views import empty_value
+from playhead.lake_files import event_days
+from playhead.plan import DailyPlan
+from playhead.published import published
+from playhead.serving.asof import Feature, ViewRows, rows_between
+from playhead.serving.offline_merge import MergedRows, joined, measures_of
+from playhead.serving.views import empty_value, merged_plan
 
 # Feast imports this module before it opens the registry, whose address in feature_store.yaml asks for this plugin.
 plugins.register("playhead", "playhead.serving.registry", "HomeRegistry")
@@ -53,7 +58,8 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
         full_feature_names: bool = False,
         **_range: datetime,
     ) -> RetrievalJob:
-        """The values that held at each row's moment; see `playhead.serving.asof.as_of`.
+        """The values that held at each row's moment; see `playhead.serving.asof.as_of`. Windows of days are merged from
+        both layers; see `playhead.serving.offline_merge`.
 
         Args:
             config: the repo's configuration.
@@ -70,7 +76,8 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
 
         Raises:
             UnsupportedError: a spine that is SQL text, or none.
-            InputError: from a spine whose moments are no timestamps; the job raises those of `as_of`.
+            InputError: from a spine whose moments are no timestamps, or a view of windows of days that is declared
+                otherwise now; the job raises those of `as_of`.
         """
         if not isinstance(entity_df, pd.DataFrame):
             got = "SQL text" if isinstance(entity_df, str) else "a date range"
@@ -80,7 +87,7 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
             )
         timestamp = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes.items()))
         spine = _spine(entity_df, timestamp)
-        rows = [_view_rows(config, view, feature_refs, full_feature_names) for view in feature_views]
+        rows = [_rows(config, view, feature_refs, full_feature_names) for view in feature_views]
         moments = spine[timestamp].to_pandas()
         metadata = RetrievalMetadata(
             features=feature_refs,
@@ -89,7 +96,7 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
             max_event_timestamp=None if spine.num_rows == 0 else moments.max(),
         )
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        return AsOfJob(lambda: as_of(spine, timestamp, rows), metadata, on_demand, full_feature_names)
+        return AsOfJob(lambda: joined(spine, timestamp, rows), metadata, on_demand, full_feature_names)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -211,6 +218,42 @@ def _view_rows(config: RepoConfig, view: FeatureView, feature_refs: list[str], f
         timestamp=columns.get(source.timestamp_field, source.timestamp_field),
         created=columns.get(source.created_timestamp_column, source.created_timestamp_column) or None,
         ttl=view.ttl or None,
+    )
+
+
+def _rows(
+    config: RepoConfig, view: FeatureView, feature_refs: list[str], full_feature_names: bool
+) -> ViewRows | MergedRows:
+    rows = _view_rows(config, view, feature_refs, full_feature_names)
+    plan = merged_plan(view)
+    return rows if plan is None else _merged_rows(rows, plan)
+
+
+def _merged_rows(rows: ViewRows, plan: DailyPlan) -> MergedRows:
+    """The group's source is its daily view, lake/views/<group>; what is merged stands beside it."""
+    lake = rows.path.parents[1]
+    mark = published(lake)
+    covered = mark.covered_of(plan) if mark else ()
+    known = set(covered)
+    keys, measures = ((plan.key, plan.key),), measures_of(plan)
+    archive = lake / "speed" / plan.today.name
+    return MergedRows(
+        plan=plan,
+        key=rows.keys[0][0],
+        features=rows.features,
+        partials=ViewRows(
+            name=plan.name,
+            path=lake / "daily" / plan.name,
+            format="delta",
+            keys=keys,
+            features=measures,
+            timestamp="dt",
+        ),
+        today=ViewRows(
+            name=plan.today.name, path=archive, format="parquet", keys=keys, features=measures, created=rows.created
+        ),
+        end_ms=end_ms_of(covered[-1]) if covered else None,
+        missing_ms=tuple(begin_ms_of(day) for day in event_days(lake) if day not in known),
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,10 +35,13 @@ from feast.utils import make_tzaware
 from playhead.config import RedisSettings, load_settings
 from playhead.declarations import load_declarations
 from playhead.errors import ConfigError, UnsupportedError
+from playhead.plan import DailyPlan
+from playhead.relations import DAY_MS
 from playhead.serving.online import OnlineStore, connect
+from playhead.serving.online_merge import MergedRow, OnlineMerge, row_groups
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 from playhead.serving.registry import repo_settings
-from playhead.serving.views import FINGERPRINT, empty_value
+from playhead.serving.views import FINGERPRINT, empty_value, is_merged, merged_plan
 
 log = structlog.get_logger()
 
@@ -88,11 +92,23 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
     ) -> list[tuple[datetime | None, dict[str, ValueProto] | None]]:
         """One (event timestamp, feature to value) per entity key, in order.
 
-        Where there is no row the timestamp is None, and so are the values, but for features of an empty window.
+        Where there is no row the timestamp is None, and so are the values, but for features of an empty window. Windows
+        of days are merged as of now.
         """
         packer, names = _packer(table), _value_fields(table)
         wanted = requested_features or list(names)
-        rows = self._store(config).read(packer, [_entity(key) for key in entity_keys])
+        entities = [_entity(key) for key in entity_keys]
+        plan = merged_plan(table)
+        if plan is not None:
+            merged = _merged(self._store(config), plan, entities, round(time.time() * 1_000))
+            return [
+                (
+                    None if row.event_timestamp_ms is None else _EPOCH + row.event_timestamp_ms * _MILLISECOND,
+                    {name: _to_proto(names[name], row.values.get(name)) for name in wanted},
+                )
+                for row in merged
+            ]
+        rows = self._store(config).read(packer, entities)
         refused = Counter(row.reason for row in rows if isinstance(row, Refused))
         if refused:
             log.warning("rows not read", view=table.name, reasons=dict(refused))
@@ -119,7 +135,15 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         data: list[tuple[EntityKey, dict[str, ValueProto], datetime, datetime | None]],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Write (entity key, feature to value, event timestamp, created timestamp); naive timestamps are UTC."""
+        """Write (entity key, feature to value, event timestamp, created timestamp); naive timestamps are UTC.
+
+        Not of windows of days: what they are merged from is published by the batch layer, and nobody would read this.
+        """
+        if is_merged(table):
+            log.warning("not written: windows of days are published by `playhead batch run`", view=table.name)
+            if progress:
+                progress(len(data))
+            return
         packer = _packer(table)
         rows = (
             (_entity(key), packer.pack(_milliseconds(at), {name: _from_proto(value) for name, value in values.items()}))
@@ -149,7 +173,9 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
 
     def _delete(self, config: RepoConfig, tables: Sequence[FeatureView]) -> None:
         for table in tables:
-            log.info("rows deleted", view=table.name, rows=self._store(config).delete(table.name))
+            groups = row_groups(table.name) if is_merged(table) else (table.name,)
+            rows = sum(self._store(config).delete(group) for group in groups)
+            log.info("rows deleted", view=table.name, rows=rows)
 
     def _store(self, config: RepoConfig) -> OnlineStore:
         if self._connected is None:
@@ -158,6 +184,16 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
             update = given.model_dump(include=set(RedisSettings.model_fields), exclude_none=True)
             self._connected = connect(RedisSettings(**settings.redis.model_dump() | update))
         return self._connected
+
+
+def _merged(store: OnlineStore, plan: DailyPlan, entities: Sequence[str], at_ms: int) -> list[MergedRow]:
+    merge = OnlineMerge(plan)
+    keys = list(dict.fromkeys(key for entity in entities for key in merge.rows_of(entity, at_ms - at_ms % DAY_MS)))
+    rows = merge.merged(entities, at_ms, dict(zip(keys, store.read_many(keys), strict=True)))
+    refused = sum(row.status in ("refused", "stale") for row in rows)
+    if refused:
+        log.warning("windows refused", view=plan.name, entities=refused)
+    return rows
 
 
 def _packer(view: FeatureView) -> Packer:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import ibis.expr.datatypes as dt
@@ -27,7 +29,12 @@ local written = 0
 for i, key in ipairs(KEYS) do
   local stored = redis.call('GETRANGE', key, 16, 23)
   if #stored < 8 or struct.unpack('<i8', ARGV[i], 17) >= struct.unpack('<i8', stored) then
-    redis.call('SET', key, ARGV[i])
+    local seconds = tonumber(ARGV[#KEYS + i])
+    if seconds > 0 then
+      redis.call('SET', key, ARGV[i], 'EX', seconds)
+    else
+      redis.call('SET', key, ARGV[i])
+    end
     written = written + 1
   end
 end
@@ -73,12 +80,20 @@ class OnlineStore:
         self._address = address
         self._newer_wins = client.register_script(_NEWER_WINS)
 
-    def write(self, group: str, rows: Iterable[tuple[str, bytes]]) -> Written:
-        """Write rows of one group: (entity, packed row)."""
-        return self.write_many((group, entity, row) for entity, row in rows)
+    def write(self, group: str, rows: Iterable[tuple[str, bytes]], *, keep: timedelta | None = None) -> Written:
+        """Write rows of one group: (entity, packed row); `keep` as of `write_many`."""
+        return self.write_many(((group, entity, row) for entity, row in rows), keep={group: keep} if keep else {})
 
-    def write_many(self, rows: Iterable[tuple[str, str, bytes]]) -> Written:
-        """Write rows of several groups: (group, entity, packed row)."""
+    def write_many(
+        self, rows: Iterable[tuple[str, str, bytes]], *, keep: Mapping[str, timedelta] = MappingProxyType({})
+    ) -> Written:
+        """Write rows of several groups: (group, entity, packed row).
+
+        Args:
+            rows: what to write.
+            keep: group to how long its rows are kept after their last write; those of others for ever.
+        """
+        seconds = {group: round(time.total_seconds()) for group, time in keep.items()}
         total = written = 0
         stream = iter(rows)
         while batch := list(islice(stream, _ROWS_PER_CALL * _CALLS_PER_ROUND_TRIP)):
@@ -87,7 +102,8 @@ class OnlineStore:
                 for start in range(0, len(batch), _ROWS_PER_CALL):
                     part = batch[start : start + _ROWS_PER_CALL]
                     keys = [key_of(group, entity) for group, entity, _ in part]
-                    self._newer_wins(keys=keys, args=[row for _, _, row in part], client=pipeline)
+                    args = [*(row for _, _, row in part), *(seconds.get(group, 0) for group, _, _ in part)]
+                    self._newer_wins(keys=keys, args=args, client=pipeline)
                 written += sum(pipeline.execute())
         return Written(written, total - written)
 

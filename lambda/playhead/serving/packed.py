@@ -13,7 +13,8 @@ read as one array:
     24      8·w    null bitmap, w = ceil(columns / 64): bit i is 1 when column i is null
     …       8·n    a slot per column: int64, float64, or uint32 offset (from the row's start) and uint32 length of its
                    bytes in the variable part; 0 when null
-    …       …      variable part: strings in UTF-8; lists as uint32 count, that many uint32 lengths, the strings
+    …       …      variable part: strings in UTF-8; lists of strings as uint32 count, that many uint32 lengths,
+                   the strings; lists of int64 as uint32 count, ceil(count / 8) bytes of null bits, the values
 
 Columns stand in the order of their names. The first 24 bytes are the same in every version: whoever compares
 timestamps (the newer-wins rule) can do it across versions. A reader takes a row only if version, columns and
@@ -45,13 +46,16 @@ _EXACT_MS = 2**53
 Value: TypeAlias = int | float | str | list[str] | None
 """A feature's value: int64, float64, string, list of strings without nulls, or null."""
 
+Numbers: TypeAlias = list[int | None]
+"""What the batch layer publishes of a measure: a list of int64 or null."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
     """What a row holds: event timestamp in epoch milliseconds, and a value or null for each feature."""
 
     event_timestamp_ms: int
-    values: dict[str, Value]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class _Kind:
 
     code: str
     encode: Callable[[Any], bytes] | None = None
-    decode: Callable[[bytes], Value] | None = None
+    decode: Callable[[bytes], Value | Numbers] | None = None
 
 
 class Packer:
@@ -83,7 +87,7 @@ class Packer:
 
     Args:
         name: the group or view.
-        schema: (feature, ibis type); int64, float64, string and array<string> can be packed.
+        schema: (feature, ibis type); int64, float64, string, and arrays of int64 and string can be packed.
         fingerprint: 16 hex digits.
 
     Raises:
@@ -165,7 +169,7 @@ class Packer:
     def _unpack(self, row: bytes) -> PackedRow | Refused:
         fields = self._fixed.unpack_from(row)
         event_timestamp_ms, nulls, slots = fields[4], int.from_bytes(fields[5], "little"), fields[6:]
-        values: dict[str, Value] = {}
+        values: dict[str, Any] = {}
         end = self._fixed.size
         for place, ((name, kind), slot) in enumerate(zip(self._columns, slots, strict=True)):
             if nulls >> place & 1:
@@ -219,9 +223,28 @@ def _decode_list(data: bytes) -> list[str]:
     return values
 
 
+def _encode_numbers(values: Sequence[int | None]) -> bytes:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is no list")
+    nulls = sum(1 << place for place, value in enumerate(values) if value is None)
+    bits = nulls.to_bytes(-(-len(values) // 8), "little")
+    return struct.pack(f"<I{len(bits)}s{len(values)}q", len(values), bits, *(value or 0 for value in values))
+
+
+def _decode_numbers(data: bytes) -> Numbers:
+    (count,) = struct.unpack_from("<I", data)
+    own = struct.Struct(f"<I{-(-count // 8)}s{count}q")
+    if own.size != len(data):
+        raise ValueError("a list's length does not add up")
+    _, bits, *values = own.unpack(data)
+    nulls = int.from_bytes(bits, "little")
+    return [None if nulls >> place & 1 else value for place, value in enumerate(values)] if nulls else values
+
+
 _KINDS: Mapping[str, _Kind] = {
     "int64": _Kind("q"),
     "float64": _Kind("d"),
     "string": _Kind("Q", str.encode, bytes.decode),
     "array<string>": _Kind("Q", _encode_list, _decode_list),
+    "array<int64>": _Kind("Q", _encode_numbers, _decode_numbers),
 }

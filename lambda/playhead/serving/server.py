@@ -137,15 +137,13 @@ class _Endpoints:
             if service is None:
                 raise UnknownName("feature service", request.service, self.services)
             candidates = [{"track_id": c.track_id, "artist_id": c.artist_id} for c in request.candidates]
-            vectors = service.fetch(self.store, {"user_id": request.user_id}, candidates)
-            # After the read: nothing that was served is newer than its serve time.
-            serve_time_ms = int(self.clock_s() * 1_000)
+            vectors = service.fetch(self.store, {"user_id": request.user_id}, candidates, self.clock_s)
             request_id = request.request_id or uuid.uuid4().hex
-            body = orjson.dumps(_answer(request_id, service.name, serve_time_ms, vectors))
+            body = orjson.dumps(_answer(request_id, service.name, vectors))
         self.metrics.requests.labels("served").inc()
         for (view, status), rows in vectors.statuses.items():
             self.metrics.rows.labels(view, status).inc(rows)
-        log_it = BackgroundTask(self.served.record, request_id, service.name, serve_time_ms, vectors)
+        log_it = BackgroundTask(self.served.record, request_id, service.name, vectors.serve_time_ms, vectors)
         return Response(body, media_type="application/json", background=log_it)
 
     def health(self) -> dict[str, str]:
@@ -174,12 +172,13 @@ class _Endpoints:
         return _refusal(422, "BadRequest", "; ".join(problems), "see /docs")
 
 
-def run_server(settings: Settings, stop: Event) -> None:
+def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = time.time) -> None:
     """Serve until told to stop; then finish the requests in hand and send what is left of the log.
 
     Args:
         settings: where to listen, and where Redis and Kafka are.
         stop: set it to end.
+        clock_s: wall clock, Unix seconds; another one serves a past that was replayed.
 
     Raises:
         StackError: the port is taken, Redis does not answer at the start, or the server ended by itself.
@@ -190,12 +189,18 @@ def run_server(settings: Settings, stop: Event) -> None:
         open_online_store(settings.redis) as store,
         open_served_log(settings.kafka, registry) as served,
     ):
-        app = create_app(load_declarations(), store, served, ServerMetrics(registry))
+        app = create_app(load_declarations(), store, served, ServerMetrics(registry), clock_s)
         _run(app, listener, stop)
     requests = registry.get_sample_value("playhead_serve_requests_total", {"outcome": "served"})
     summary = {"requests": int(requests or 0), "vectors": served.fates()}
     log.info("server stopped", **summary)
     results.save(settings, "serve", summary)
+
+
+def clock_from(start_s: float) -> Callable[[], float]:
+    """A clock that begins at a moment now, and goes on."""
+    begun = time.monotonic()
+    return lambda: start_s + time.monotonic() - begun
 
 
 def _run(app: FastAPI, listener: socket.socket, stop: Event) -> None:
@@ -231,11 +236,11 @@ def _listen(settings: ServeSettings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _answer(request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> dict[str, Any]:
+def _answer(request_id: str, service: str, vectors: Vectors) -> dict[str, Any]:
     return {
         "request_id": request_id,
         "service": service,
-        "serve_time_ms": serve_time_ms,
+        "serve_time_ms": vectors.serve_time_ms,
         "user": vectors.shared.values,
         "event_timestamps_ms": vectors.shared.event_timestamps_ms,
         "candidates": list(map(_candidate, vectors.candidates)),

@@ -1,15 +1,19 @@
-"""From a request to feature vectors: which rows a service needs, read in one round trip."""
+"""From a request to feature vectors: which rows a service needs, read in one round trip, and merged where they are of
+windows of days."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from playhead.declarations import Declarations
-from playhead.declare import FeatureService
+from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import UnsupportedError
+from playhead.plan import DailyPlan, Plan
+from playhead.relations import DAY_MS
 from playhead.serving.online import OnlineStore
+from playhead.serving.online_merge import Found, MergedRow, OnlineMerge
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 
 REQUEST_KEYS = ("user_id",)
@@ -27,8 +31,9 @@ class Part:
     Attributes:
         entities: entity key to entity, those not known left out.
         values: `view__feature` to value; all features of the service's views. Without a row they are those of an empty
-            window, or null.
-        event_timestamps_ms: view to its row's event timestamp; absent where there is no row.
+            window, or null; so are those of windows that were refused.
+        event_timestamps_ms: view to its row's event timestamp, the newest of those it was merged from; absent where
+            there is no row.
         fingerprints: view to its row's fingerprint.
     """
 
@@ -42,23 +47,48 @@ class Part:
 class Vectors:
     """What a request gets: the part that all its candidates share, and a part for each candidate, in order.
 
-    `statuses` counts rows by (view, status): `present`, `missing`, or `refused`: a row that this service cannot read.
+    `statuses` counts entities by (view, status): `present`, `missing`, `refused`: a row that this service cannot read,
+    or `stale`: a window that the batch layer is too far behind for.
     """
 
+    serve_time_ms: int
     shared: Part
     candidates: list[Part]
     statuses: Counter[tuple[str, str]]
 
 
-@dataclass(frozen=True)
 class _View:
-    packer: Packer
-    key: str
-    columns: tuple[tuple[str, str], ...]
-    """(`view__feature`, feature)."""
-    empty: Mapping[str, int | float]
-    defaults: Mapping[str, Value]
-    """Feature to what is served in place of null."""
+    """A group's features as a service has them."""
+
+    def __init__(self, service: FeatureService, group: FeatureGroup, plan: Plan) -> None:
+        self.name, self.key, self.fingerprint = plan.name, plan.key, plan.fingerprint
+        self._empty = plan.empty
+        self._columns = [(f"{plan.name}__{name}", name) for name in service.features_of(group)]
+        self._defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self._columns}
+        self._merge = OnlineMerge(plan) if isinstance(plan, DailyPlan) else None
+        self._packer = Packer.of(plan)
+
+    def rows_of(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
+        """What to read of an entity on a day."""
+        return self._merge.rows_of(entity, day_ms) if self._merge else [(self._packer, entity)]
+
+    def read(self, entities: Sequence[str], at_ms: int, found: Found) -> list[MergedRow]:
+        """Each entity's features at a moment, from what the store gave."""
+        if self._merge:
+            return self._merge.merged(entities, at_ms, found)
+        return [self._row(found[self._packer, entity]) for entity in entities]
+
+    def served(self, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+        """`view__feature` and value, with the service's defaults in place of null."""
+        for column, name in self._columns:
+            value = values.get(name)
+            yield column, self._defaults[name] if value is None else value
+
+    def _row(self, row: PackedRow | Refused | None) -> MergedRow:
+        if isinstance(row, PackedRow):
+            return MergedRow("present", row.values, row.event_timestamp_ms)
+        # Absent is an empty window; a row that was refused says nothing.
+        return MergedRow("missing", self._empty, None) if row is None else MergedRow("refused", {}, None)
 
 
 class VectorService:
@@ -82,61 +112,64 @@ class VectorService:
                     f"service {service.name!r}: group {group.name!r} is about {plan.key!r}",
                     hint=f"the server knows {', '.join((*REQUEST_KEYS, *CANDIDATE_KEYS))}",
                 )
-            columns = tuple((f"{plan.name}__{name}", name) for name in service.features_of(group))
-            defaults = {name: service.defaults.get(f"{group.name}.{name}") for name in service.features_of(group)}
-            views.append(_View(Packer.of(plan), plan.key, columns, plan.empty, defaults))
+            views.append(_View(service, group, plan))
         self._shared = [view for view in views if view.key in REQUEST_KEYS]
         self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]
 
-    def fetch(self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities]) -> Vectors:
+    def fetch(
+        self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities], clock_s: Callable[[], float]
+    ) -> Vectors:
         """Read all vectors of a request in one round trip.
 
         Args:
             store: the online store.
             shared: the request's entities.
             candidates: each candidate's entities.
+            clock_s: wall clock, Unix seconds.
 
         Raises:
             StackError: the store does not answer.
         """
         asked = [(self._shared, shared), *((self._candidate, entities) for entities in candidates)]
-        wanted = {
-            (view.packer, entity): None
-            for views, entities in asked
-            for view in views
-            if (entity := entities.get(view.key)) is not None
+        wanted: dict[_View, dict[str, None]] = {}
+        for views, entities in asked:
+            for view in views:
+                if (entity := entities.get(view.key)) is not None:
+                    wanted.setdefault(view, {})[entity] = None
+        found, serve_time_ms = _read(store, wanted, clock_s)
+        rows = {
+            (view, entity): row
+            for view, own in wanted.items()
+            for entity, row in zip(own, view.read(list(own), serve_time_ms, found), strict=True)
         }
-        rows = dict(zip(wanted, store.read_many(list(wanted)), strict=True))
-        statuses = Counter((packer.name, _status(row)) for (packer, _), row in rows.items())
+        statuses = Counter((view.name, str(row.status)) for (view, _), row in rows.items())
         parts = [_part(views, entities, rows) for views, entities in asked]
-        return Vectors(parts[0], parts[1:], statuses)
+        return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
 
 
-def _part(
-    views: Sequence[_View], entities: Entities, rows: Mapping[tuple[Packer, str], PackedRow | Refused | None]
-) -> Part:
+def _read(store: OnlineStore, wanted: Mapping[_View, Iterable[str]], clock_s: Callable[[], float]) -> tuple[Found, int]:
+    """The rows, and the moment they are of: after the read, so that nothing that is served is newer."""
+    serve_time_ms = int(clock_s() * 1_000)
+    while True:
+        day_ms = serve_time_ms - serve_time_ms % DAY_MS
+        keys = dict.fromkeys(
+            key for view, own in wanted.items() for entity in own for key in view.rows_of(entity, day_ms)
+        )
+        found = dict(zip(keys, store.read_many(list(keys)), strict=True))
+        serve_time_ms = int(clock_s() * 1_000)
+        # At midnight, once more: the rows of the new day were not asked for.
+        if serve_time_ms - serve_time_ms % DAY_MS == day_ms:
+            return found, serve_time_ms
+
+
+def _part(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> Part:
     part = Part({key: entity for key, entity in entities.items() if entity is not None})
     for view in views:
         entity = entities.get(view.key)
-        row = rows[view.packer, entity] if entity is not None else None
-        if isinstance(row, PackedRow):
-            part.values.update(_served(view, row.values))
-            part.event_timestamps_ms[view.packer.name] = row.event_timestamp_ms
-            part.fingerprints[view.packer.name] = view.packer.fingerprint
-        else:
-            # Absent is an empty window; a row that was refused, or of an entity that is not known, says nothing.
-            known = view.empty if entity is not None and row is None else {}
-            part.values.update(_served(view, known))
+        row = rows[view, entity] if entity is not None else None
+        # An entity that is not known has no features, not those of an empty window.
+        part.values.update(view.served(row.values if row else {}))
+        if row and row.event_timestamp_ms is not None:
+            part.event_timestamps_ms[view.name] = row.event_timestamp_ms
+            part.fingerprints[view.name] = view.fingerprint
     return part
-
-
-def _served(view: _View, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
-    for column, name in view.columns:
-        value = values.get(name)
-        yield column, view.defaults[name] if value is None else value
-
-
-def _status(row: PackedRow | Refused | None) -> str:
-    if row is None:
-        return "missing"
-    return "present" if isinstance(row, PackedRow) else "refused"

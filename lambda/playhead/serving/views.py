@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, TypeAlias
 
@@ -13,10 +14,10 @@ from feast.value_type import ValueType
 
 from playhead.compile import compile_group, meanings
 from playhead.config import Settings
-from playhead.declarations import Declarations
+from playhead.declarations import Declarations, load_declarations
 from playhead.declare import FeatureGroup
 from playhead.declare import FeatureService as DeclaredService
-from playhead.errors import UnsupportedError
+from playhead.errors import InputError, UnsupportedError
 from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
 
 FeastObject: TypeAlias = Any
@@ -31,6 +32,7 @@ MEANING = "meaning"
 _EMPTY = "empty"
 """The tag of a feature that holds its value for an entity without a row."""
 
+_KIND = "kind"
 _KINDS = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily"}
 _TYPES: dict[dt.DataType, Any] = {
     dt.int64: Int64,
@@ -84,13 +86,39 @@ def _view(group: FeatureGroup, entity: Entity, settings: Settings) -> FeatureVie
         # Every change is a row, so a row holds until the next: no time to live.
         ttl=None,
         online=True,
-        tags={"kind": _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
+        tags={_KIND: _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
     )
 
 
 def tags_of(service: DeclaredService) -> dict[str, str]:
     """A service's tags: its defaults, as JSON."""
     return {"defaults": json.dumps(dict(service.defaults), sort_keys=True)} if service.defaults else {}
+
+
+def is_merged(view: FeatureView) -> bool:
+    """Whether the view's values are merged from both layers when they are read: windows of calendar days."""
+    return bool(view.tags.get(_KIND) == _KINDS[DailyPlan])
+
+
+def merged_plan(view: FeatureView) -> DailyPlan | None:
+    """The plan by which a view is merged; None when it is not.
+
+    Raises:
+        InputError: what is declared is not what was applied.
+    """
+    return _merged_plan(view.name, view.tags.get(FINGERPRINT, "")) if is_merged(view) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _merged_plan(name: str, fingerprint: str) -> DailyPlan:
+    declarations = load_declarations()
+    plan = declarations.plan(name) if name in {group.name for group in declarations.groups} else None
+    if not isinstance(plan, DailyPlan) or plan.fingerprint != fingerprint:
+        raise InputError(
+            f"view {name!r} was applied with another declaration than is there now",
+            hint="`playhead features plan` says what differs, `playhead features apply` applies it",
+        )
+    return plan
 
 
 def empty_value(field: Field) -> int | float | None:

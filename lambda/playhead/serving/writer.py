@@ -7,9 +7,10 @@ writes rows again, which changes nothing, because they hold absolute values and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -23,7 +24,8 @@ from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
 from playhead.serving.newest import NewestRows
-from playhead.serving.online import OnlineStore, Written, open_online_store
+from playhead.serving.online import Written, open_online_store
+from playhead.serving.online_merge import KEPT_TODAY
 from playhead.serving.packed import Packer
 from playhead.serving.topic import TopicReader, open_topic
 from playhead.stack.ports import Port
@@ -74,13 +76,15 @@ def run_writer(settings: Settings, stop: Event, *, until_caught_up: bool = False
         StackError: Kafka or Redis cannot be reached at the start, the metrics port is taken, or no progress.
     """
     declarations = load_declarations()
-    packers = {group.name: Packer.of(declarations.plan(group.name)) for group in declarations.groups}
+    packers = {plan.name: Packer.of(plan) for plan in declarations.speed_plans}
+    keep = {plan.today.name: KEPT_TODAY for plan in declarations.daily_plans}
     with (
         open_online_store(settings.redis) as store,
         _metrics(settings) as metrics,
         open_topic(settings.kafka, settings.kafka.feature_rows_topic, GROUP) as reader,
     ):
-        writer = Writer(reader, store, packers, metrics, stop, _PATIENCE_SECONDS if until_caught_up else None)
+        write = functools.partial(store.write_many, keep=keep)
+        writer = Writer(reader, write, packers, metrics, stop, _PATIENCE_SECONDS if until_caught_up else None)
         log.info("writer started", topic=settings.kafka.feature_rows_topic, groups=sorted(packers))
         writer.run(until_caught_up=until_caught_up)
         summary = writer.summary()
@@ -107,7 +111,7 @@ class Writer:
 
     Args:
         reader: the topic.
-        store: where to write.
+        write: writes (group, entity, packed row), as `OnlineStore.write_many`.
         packers: group to its packer.
         metrics: what to count in.
         stop: set it to end after the batch in hand.
@@ -117,13 +121,13 @@ class Writer:
     def __init__(
         self,
         reader: TopicReader,
-        store: OnlineStore,
+        write: Callable[[Iterable[tuple[str, str, bytes]]], Written],
         packers: Mapping[str, Packer],
         metrics: WriterMetrics,
         stop: Event,
         patience_s: float | None,
     ) -> None:
-        self._reader, self._store, self._packers = reader, store, packers
+        self._reader, self._store_rows, self._packers = reader, write, packers
         self._metrics, self._stop, self._patience_s = metrics, stop, patience_s
         self._outcomes: Counter[str] = Counter()
         self._started = self._progressed = self._logged = time.monotonic()
@@ -168,7 +172,7 @@ class Writer:
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return self._store.write_many(rows)
+                return self._store_rows(rows)
             except StackError as error:
                 self._metrics.failures.labels("redis").inc()
                 self._check_patience(str(error))

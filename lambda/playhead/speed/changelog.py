@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 from pyflink.table import StreamTableEnvironment
 
 from playhead import changelogs, relations, sessions, sliding
-from playhead.plan import Distinct, SessionPlan, SlidingPlan, lake_table
+from playhead.plan import Distinct, SessionPlan, SlidingPlan, SpeedPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier, state_ttl
 from schemas.tables import lake_columns
@@ -25,6 +25,7 @@ ARRIVAL = "arrival"
 """Processing time. What leaves an operator that sorts by rowtime is in order for each key, and stays so: whoever comes
 next goes by arrival, without holding rows and timers once more."""
 
+DAY = timedelta(days=1)
 DOWN_TIME = timedelta(days=1)
 """How long the job may be down without losing state that it would still need."""
 
@@ -40,7 +41,7 @@ class GroupTables:
     closed: str | None = None
 
 
-def add_group(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan) -> GroupTables:
+def add_group(tables: StreamTableEnvironment, plan: SpeedPlan) -> GroupTables:
     """Register the group's views in the environment; nothing runs before a sink asks for them."""
     if isinstance(plan, SlidingPlan):
         return _sliding(tables, plan)
@@ -56,7 +57,13 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
     framed = sliding.framed_extremes(plan, tiles, ROWTIME, _before)
     rows = sliding.rows(plan, framed, (ARRIVAL,))
-    return GroupTables(rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)))
+    if not plan.by_day:
+        return GroupTables(rows=_view(tables, f"{plan.name}_rows", sql.compiled(rows)))
+    types = {column: sql.flink_type(kind) for column, kind in rows.schema().items()}
+    # A day that is over is forgotten.
+    with state_ttl(tables, DAY + DOWN_TIME):
+        tables.create_temporary_view(f"{plan.name}_rows", barrier(tables, sql.compiled(rows), types, relations.T_MS))
+    return GroupTables(rows=f"{plan.name}_rows")
 
 
 def _pairs(tables: StreamTableEnvironment, plan: SlidingPlan, distinct: Distinct, events: ir.Table) -> ir.Table:
@@ -92,7 +99,7 @@ def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
     )
 
 
-def _ticks(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: Sequence[ir.Table]) -> ir.Table:
+def _ticks(tables: StreamTableEnvironment, plan: SpeedPlan, ticks: Sequence[ir.Table]) -> ir.Table:
     """Ticks behind barriers: each has its own moment as rowtime, expiries hours ahead of the watermark included.
 
     Each table has a barrier of its own. Behind their union, which no operator can be chained to, every tick would be
@@ -107,7 +114,7 @@ def _ticks(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, tick
     return _stream_table(ibis.table(ticks[0].schema(), name=name))
 
 
-def _tiles(tables: StreamTableEnvironment, plan: SlidingPlan | SessionPlan, ticks: ir.Table) -> ir.Table:
+def _tiles(tables: StreamTableEnvironment, plan: SpeedPlan, ticks: ir.Table) -> ir.Table:
     """One row per (key, second): Flink's form of `changelogs.tiles`."""
     combined = changelogs.tile_columns(plan) | {"tick_ms": "max"}
     aggregates = ", ".join(f"{how.upper()}({sql.name(c)}) AS {sql.name(c)}" for c, how in combined.items())

@@ -6,27 +6,21 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import ibis
 import ibis.expr.datatypes as dt
-import ibis.expr.types as ir
 import orjson
 import pyarrow as pa
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableEnvironment
+from pyflink.table import StreamTableEnvironment
 
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.plan import SpeedPlan
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
 from playhead.speed.job import table_environment
 from playhead.speed.sinks import LAKE_TYPES
 from schemas.tables import lake_columns
-
-SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
-
-BATCH_SETTINGS = {"parallelism.default": "1", "table.exec.legacy-cast-behaviour": "disabled"}
 
 
 def changelogs(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
@@ -55,30 +49,6 @@ def changelogs(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
         return [_rows(_schema(plan), folder / plan.name) for plan in plans]
 
 
-def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
-    """A relation in Flink's batch mode: what has an end, such as windows of calendar days.
-
-    Args:
-        table: the relation.
-        inputs: by name of a table that the relation reads, the rows that it stands for.
-
-    Returns:
-        The rows in the relation's types, in no order.
-    """
-    with tempfile.TemporaryDirectory(prefix="playhead-flink-") as temporary:
-        folder = Path(temporary)
-        tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
-        for key, value in BATCH_SETTINGS.items():
-            tables.get_config().set(key, value)
-        for name, rows in inputs.items():
-            types = {field: sql.flink_type(kind) for field, kind in ibis.Schema.from_pyarrow(rows.schema).items()}
-            _write(rows, folder / f"{name}.jsonl")
-            _create(tables, name, sql.columns(types), folder / f"{name}.jsonl")
-        schema = dict(table.schema())
-        tables.execute_sql(_insert(tables, sql.compiled(table), schema, folder / "rows")).wait()
-        return _rows(schema, folder / "rows")
-
-
 def _schema(plan: SpeedPlan) -> dict[str, dt.DataType]:
     return {plan.key: dt.string, T_MS: dt.int64, **dict(plan.schema)}
 
@@ -97,12 +67,12 @@ def _write(rows: pa.Table, file: Path) -> None:
     file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows.to_pylist()))
 
 
-def _create(tables: TableEnvironment, name: str, columns: str, path: Path) -> None:
+def _create(tables: StreamTableEnvironment, name: str, columns: str, path: Path) -> None:
     options = {"connector": "filesystem", "path": path.as_uri(), "format": "json"}
     tables.execute_sql(f"CREATE TEMPORARY TABLE {sql.name(name)} ({columns}) WITH ({sql.options(options)})")
 
 
-def _insert(tables: TableEnvironment, query: str, schema: Mapping[str, dt.DataType], folder: Path) -> str:
+def _insert(tables: StreamTableEnvironment, query: str, schema: Mapping[str, dt.DataType], folder: Path) -> str:
     sink = f"{folder.name}_file_sink"
     _create(tables, sink, sql.columns({name: sql.flink_type(kind) for name, kind in schema.items()}), folder)
     return f"INSERT INTO {sql.name(sink)} SELECT {', '.join(map(sql.name, schema))} FROM ({query})"

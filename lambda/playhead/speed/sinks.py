@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyflink.table import StreamTableEnvironment
 
 from playhead.config import Settings
-from playhead.plan import SessionPlan, SlidingPlan
+from playhead.plan import SessionPlan, SpeedPlan
 from playhead.relations import T_MS
 from playhead.speed import sql
 from playhead.speed.decode import KEPT_BYTES
@@ -61,7 +61,7 @@ def lake_events(tables: StreamTableEnvironment, settings: Settings, view: str) -
     )
 
 
-def feature_rows(tables: StreamTableEnvironment, settings: Settings, plan: SlidingPlan | SessionPlan, view: str) -> str:
+def feature_rows(tables: StreamTableEnvironment, settings: Settings, plan: SpeedPlan, view: str) -> str:
     """`INSERT` of a group's changelog into the topic that the online writer reads."""
     sink = f"{plan.name}_topic_sink"
     features = ", ".join(f"{sql.name(n)} {sql.flink_type(kind)}" for n, kind in plan.schema)
@@ -88,7 +88,7 @@ def feature_rows(tables: StreamTableEnvironment, settings: Settings, plan: Slidi
     )
 
 
-def archive(tables: StreamTableEnvironment, settings: Settings, plan: SlidingPlan | SessionPlan, view: str) -> str:
+def archive(tables: StreamTableEnvironment, settings: Settings, plan: SpeedPlan, view: str) -> str:
     """`INSERT` of a group's changelog into `lake/speed/<group>`: what online knew, and when."""
     sink = f"{plan.name}_archive_sink"
     features = {n: sql.flink_type(kind) for n, kind in plan.schema}

@@ -1,0 +1,95 @@
+SELECT
+  "t5"."track_id",
+  (
+    "t5"."tick_ms" - (
+      "t5"."tick_ms" % 1000
+    )
+  ) + 1000 AS "event_timestamp_ms",
+  "t5"."plays",
+  "t5"."skips",
+  "t5"."listen_ms"
+FROM (
+  SELECT
+    "t4"."track_id",
+    "t4"."tick_ms",
+    SUM("t4"."plays") OVER (
+      PARTITION BY "t4"."track_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "plays",
+    SUM("t4"."skips") OVER (
+      PARTITION BY "t4"."track_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "skips",
+    SUM("t4"."listen_ms") OVER (
+      PARTITION BY "t4"."track_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "listen_ms"
+  FROM (
+    SELECT
+      "t3"."track_id",
+      "t3"."tick_ms",
+      "t3"."plays",
+      "t3"."skips",
+      "t3"."listen_ms",
+      (
+        "t3"."tick_ms" - (
+          "t3"."tick_ms" % 1000
+        )
+      ) + 1000 AS "second"
+    FROM (
+      SELECT
+        "t2".*
+        EXCLUDE ("second")
+      FROM (
+        SELECT
+          "t1"."track_id",
+          "t1"."second",
+          MAX("t1"."tick_ms") AS "tick_ms",
+          SUM("t1"."plays") AS "plays",
+          SUM("t1"."skips") AS "skips",
+          SUM("t1"."listen_ms") AS "listen_ms"
+        FROM (
+          SELECT
+            CONCAT_WS(
+              '|',
+              "t0"."track_id",
+              CAST("t0"."event_time_ms" - (
+                "t0"."event_time_ms" % 86400000
+              ) AS TEXT)
+            ) AS "track_id",
+            "t0"."event_time_ms" AS "tick_ms",
+            CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays",
+            CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips",
+            CASE
+              WHEN "t0"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+              THEN COALESCE("t0"."ms_played", 0)
+              ELSE 0
+            END AS "listen_ms",
+            (
+              "t0"."event_time_ms" - (
+                "t0"."event_time_ms" % 1000
+              )
+            ) + 1000 AS "second"
+          FROM "events" AS "t0"
+          WHERE
+            "t0"."track_id" IS NOT NULL
+            AND (
+              (
+                "t0"."event_type" = 'PLAY'
+              )
+              OR (
+                "t0"."event_type" = 'SKIP'
+              )
+              OR "t0"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+            )
+        ) AS "t1"
+        GROUP BY
+          1,
+          2
+      ) AS "t2"
+    ) AS "t3"
+  ) AS "t4"
+) AS "t5"
