@@ -3,9 +3,9 @@
 from ibis import _
 
 from features.entities import artist as artist_entity
-from features.entities import ends_play, is_play, is_skip
+from features.entities import ends_play, is_audiobook, is_play, is_podcast, is_skip
 from features.entities import track as track_entity
-from playhead.declare import Count, FeatureGroup, Sum, days, sliding
+from playhead.declare import Count, FeatureGroup, Ratio, Sum, days, sliding
 
 track = FeatureGroup(
     name="track",
@@ -21,7 +21,7 @@ artist = FeatureGroup(
     name="artist",
     description="How often an artist is played now.",
     entity=artist_entity,
-    features=(Count("plays", where=is_play, over=sliding("1h", "1d")),),
+    features=(Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),),
 )
 
 track_daily = FeatureGroup(
@@ -32,6 +32,8 @@ track_daily = FeatureGroup(
         Count("plays", where=is_play, over=days(7, 30)),
         Count("skips", where=is_skip, over=days(7, 30)),
         Sum("listen_ms", _.ms_played, where=ends_play, over=days(7, 30)),
+        Count("episode_plays", where=is_play & (is_podcast | is_audiobook), over=days(14)),
+        Ratio("skip_rate_30d", "skips_30d", "plays_30d"),
     ),
 )
 

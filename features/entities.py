@@ -14,3 +14,7 @@ is_early_skip = (_.event_type == "SKIP") & (_.ms_played < 5_000)
 is_complete = _.event_type == "COMPLETE"
 is_pause = _.event_type == "PAUSE"
 ends_play = _.event_type.isin(["SKIP", "COMPLETE", "STOP"])
+is_kept = ends_play & (_.ms_played >= 30_000)
+is_song = _.content_type == "SONG"
+is_podcast = _.content_type == "PODCAST_EPISODE"
+is_audiobook = _.content_type == "AUDIOBOOK_CHAPTER"

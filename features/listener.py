@@ -2,8 +2,20 @@
 
 from ibis import _
 
-from features.entities import ends_play, is_complete, is_early_skip, is_pause, is_play, is_skip, user
-from playhead.declare import Count, FeatureGroup, LastK, Ratio, SessionStart, Sum, days, session, sliding
+from features.entities import (
+    ends_play,
+    is_audiobook,
+    is_complete,
+    is_early_skip,
+    is_kept,
+    is_pause,
+    is_play,
+    is_podcast,
+    is_skip,
+    is_song,
+    user,
+)
+from playhead.declare import Count, CountDistinct, FeatureGroup, LastK, Ratio, SessionStart, Sum, days, session, sliding
 
 listener = FeatureGroup(
     name="listener",
@@ -16,7 +28,13 @@ listener = FeatureGroup(
         Count("pauses", where=is_pause, over=sliding("1h")),
         Count("completes", where=is_complete, over=sliding("1h")),
         Sum("listen_ms", _.ms_played, where=ends_play, over=sliding("1h")),
+        Count("ends", where=ends_play, over=sliding("1h")),
+        Count("kept_30s", where=is_kept, over=sliding("1h")),
+        CountDistinct("artists", _.artist_id, where=is_play, over=sliding("1h")),
         Ratio("skip_rate_1h", "skips_1h", "plays_1h"),
+        Ratio("early_skip_rate_1h", "early_skips_1h", "plays_1h"),
+        Ratio("completion_rate_1h", "completes_1h", "plays_1h"),
+        Ratio("retention_30s_1h", "kept_30s_1h", "ends_1h"),
         LastK("last_5_tracks", _.track_id, k=5, where=is_play),
     ),
 )
@@ -41,5 +59,12 @@ listener_daily = FeatureGroup(
         Count("plays", where=is_play, over=days(7, 30)),
         Count("skips", where=is_skip, over=days(7, 30)),
         Sum("listen_ms", _.ms_played, where=ends_play, over=days(7, 30)),
+        Count("songs", where=is_play & is_song, over=days(30)),
+        Count("podcasts", where=is_play & is_podcast, over=days(30)),
+        Count("audiobooks", where=is_play & is_audiobook, over=days(30)),
+        Ratio("song_share_30d", "songs_30d", "plays_30d"),
+        Ratio("podcast_share_30d", "podcasts_30d", "plays_30d"),
+        Ratio("audiobook_share_30d", "audiobooks_30d", "plays_30d"),
+        Ratio("skip_rate_30d", "skips_30d", "plays_30d"),
     ),
 )

@@ -13,6 +13,7 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import CliRunner
 
+from playhead import oracle
 from playhead.checks import results
 from playhead.checks.skew import FeatureSkew, check_skew
 from playhead.cli import app
@@ -61,7 +62,7 @@ def serve(lake: Path, *vectors: dict[str, Any]) -> None:
         "listener__event_timestamp_ms": NOON,
     } | {f"listener__{name}": value for name, value in ROW.items() if name not in ("user_id", "event_timestamp_ms")}
     usual |= empty_windows("track", "artist") | no_days("listener_daily", "track_daily")
-    usual |= {"track_daily__plays_7d": 11, "track_daily__plays_30d": 11}
+    usual |= {"track_daily__plays_7d": 11, "track_daily__plays_30d": 11, "track_daily__skip_rate_30d": 0.0}
     rows = [dict.fromkeys(schema.names) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
     write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=schema), mode="append")
 
@@ -71,9 +72,10 @@ def empty_windows(*groups: str) -> dict[str, int]:
     return {f"{g}__{name}": value for g in groups for name, value in load_declarations().plan(g).empty.items()}
 
 
-def no_days(*groups: str) -> dict[str, int]:
+def no_days(*groups: str) -> dict[str, Any]:
     """What entities without events are served of windows of days."""
-    return {f"{g}__{name}": 0 for g in groups for name in load_declarations().group(g).feature_names}
+    empty = {group: oracle.values_at(load_declarations().group(group), [], "nobody", NOON) for group in groups}
+    return {f"{group}__{name}": value for group, values in empty.items() for name, value in values.items()}
 
 
 def by_feature(features: tuple[FeatureSkew, ...]) -> dict[str, FeatureSkew]:

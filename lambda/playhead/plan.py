@@ -23,6 +23,8 @@ from playhead.declare import (
 from playhead.expressions import evaluate_over, resolve
 from schemas.tables import event_ibis_schema, lake_ibis_schema
 
+_DAY = timedelta(days=1)
+
 
 def events_table() -> ir.Table:
     """The event table that declarations are written against."""
@@ -155,11 +157,15 @@ class SlidingPlan:
     def reach(self) -> timedelta | None:
         """How long before a row the events may lie that it holds; None: ever so long, as in lists and lifetimes."""
         lengths = [length for length in self.lengths if length is not None]
+        if self.by_day:
+            return _DAY
         return None if self.latest or None in self.lengths else max(lengths)
 
     @property
     def tail(self) -> timedelta:
         """How long after an event a row may come that it changes."""
+        if self.by_day:
+            return _DAY
         return max((length for length in self.lengths if length is not None), default=timedelta(0))
 
     @property

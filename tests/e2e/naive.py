@@ -64,17 +64,26 @@ def listener(events: list[Heard], user: str, now: int) -> dict[str, Any]:
         return [e for e in mine if e.at >= stamp - span and e.kind in kinds]
 
     plays, skips = len(within(HOUR, "PLAY")), len(within(HOUR, "SKIP"))
+    ended = within(HOUR, "SKIP", "COMPLETE", "STOP")
+    kept = sum((e.played or 0) >= 30_000 for e in ended)
+    completes, early = len(within(HOUR, "COMPLETE")), sum((e.played or 0) < 5000 for e in within(HOUR, "SKIP"))
     recent = [e.song for e in reversed(mine) if e.kind == "PLAY"][:5]
     return {
         "listener__plays_1m": len(within(MINUTE, "PLAY")),
         "listener__plays_1h": plays,
         "listener__plays_1d": len(within(DAY, "PLAY")),
         "listener__skips_1h": skips,
-        "listener__early_skips_1h": sum((e.played or 0) < 5000 for e in within(HOUR, "SKIP")),
+        "listener__early_skips_1h": early,
         "listener__pauses_1h": 0,
-        "listener__completes_1h": len(within(HOUR, "COMPLETE")),
-        "listener__listen_ms_1h": sum(e.played or 0 for e in within(HOUR, "SKIP", "COMPLETE", "STOP")),
+        "listener__completes_1h": completes,
+        "listener__listen_ms_1h": sum(e.played or 0 for e in ended),
+        "listener__ends_1h": len(ended),
+        "listener__kept_30s_1h": kept,
+        "listener__artists_1h": len({e.song[0] for e in within(HOUR, "PLAY")}),
         "listener__skip_rate_1h": skips / plays if plays else None,
+        "listener__early_skip_rate_1h": early / plays if plays else None,
+        "listener__completion_rate_1h": completes / plays if plays else None,
+        "listener__retention_30s_1h": kept / len(ended) if ended else None,
         "listener__last_5_tracks": recent or None,
         **_session(mine, stamp),
     }
@@ -95,6 +104,7 @@ def content(events: list[Heard], song: tuple[str, str], now: int) -> dict[str, A
         "track__plays_1h": count(HOUR, "PLAY", by_artist=False),
         "track__plays_1d": count(DAY, "PLAY", by_artist=False),
         "track__skips_1h": count(HOUR, "SKIP", by_artist=False),
+        "artist__plays_1m": count(MINUTE, "PLAY", by_artist=True),
         "artist__plays_1h": count(HOUR, "PLAY", by_artist=True),
         "artist__plays_1d": count(DAY, "PLAY", by_artist=True),
     }

@@ -7,7 +7,10 @@ SELECT
   ) + 1000 AS "event_timestamp_ms",
   "t5"."plays",
   "t5"."skips",
-  "t5"."listen_ms"
+  "t5"."listen_ms",
+  "t5"."songs",
+  "t5"."podcasts",
+  "t5"."audiobooks"
 FROM (
   SELECT
     "t4"."user_id",
@@ -26,7 +29,22 @@ FROM (
       PARTITION BY "t4"."user_id"
       ORDER BY "t4"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "listen_ms"
+    ) AS "listen_ms",
+    SUM("t4"."songs") OVER (
+      PARTITION BY "t4"."user_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "songs",
+    SUM("t4"."podcasts") OVER (
+      PARTITION BY "t4"."user_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "podcasts",
+    SUM("t4"."audiobooks") OVER (
+      PARTITION BY "t4"."user_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "audiobooks"
   FROM (
     SELECT
       "t3"."user_id",
@@ -34,6 +52,9 @@ FROM (
       "t3"."plays",
       "t3"."skips",
       "t3"."listen_ms",
+      "t3"."songs",
+      "t3"."podcasts",
+      "t3"."audiobooks",
       (
         "t3"."tick_ms" - (
           "t3"."tick_ms" % 1000
@@ -50,7 +71,10 @@ FROM (
           MAX("t1"."tick_ms") AS "tick_ms",
           SUM("t1"."plays") AS "plays",
           SUM("t1"."skips") AS "skips",
-          SUM("t1"."listen_ms") AS "listen_ms"
+          SUM("t1"."listen_ms") AS "listen_ms",
+          SUM("t1"."songs") AS "songs",
+          SUM("t1"."podcasts") AS "podcasts",
+          SUM("t1"."audiobooks") AS "audiobooks"
         FROM (
           SELECT
             CONCAT_WS(
@@ -68,6 +92,35 @@ FROM (
               THEN COALESCE("t0"."ms_played", 0)
               ELSE 0
             END AS "listen_ms",
+            CASE
+              WHEN (
+                "t0"."event_type" = 'PLAY'
+              ) AND (
+                "t0"."content_type" = 'SONG'
+              )
+              THEN 1
+              ELSE 0
+            END AS "songs",
+            CASE
+              WHEN (
+                "t0"."event_type" = 'PLAY'
+              )
+              AND (
+                "t0"."content_type" = 'PODCAST_EPISODE'
+              )
+              THEN 1
+              ELSE 0
+            END AS "podcasts",
+            CASE
+              WHEN (
+                "t0"."event_type" = 'PLAY'
+              )
+              AND (
+                "t0"."content_type" = 'AUDIOBOOK_CHAPTER'
+              )
+              THEN 1
+              ELSE 0
+            END AS "audiobooks",
             (
               "t0"."event_time_ms" - (
                 "t0"."event_time_ms" % 1000
@@ -84,6 +137,29 @@ FROM (
                 "t0"."event_type" = 'SKIP'
               )
               OR "t0"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+              OR (
+                (
+                  "t0"."event_type" = 'PLAY'
+                ) AND (
+                  "t0"."content_type" = 'SONG'
+                )
+              )
+              OR (
+                (
+                  "t0"."event_type" = 'PLAY'
+                )
+                AND (
+                  "t0"."content_type" = 'PODCAST_EPISODE'
+                )
+              )
+              OR (
+                (
+                  "t0"."event_type" = 'PLAY'
+                )
+                AND (
+                  "t0"."content_type" = 'AUDIOBOOK_CHAPTER'
+                )
+              )
             )
         ) AS "t1"
         GROUP BY

@@ -7,7 +7,8 @@ SELECT
   ) + 1000 AS "event_timestamp_ms",
   "t5"."plays",
   "t5"."skips",
-  "t5"."listen_ms"
+  "t5"."listen_ms",
+  "t5"."episode_plays"
 FROM (
   SELECT
     "t4"."track_id",
@@ -26,7 +27,12 @@ FROM (
       PARTITION BY "t4"."track_id"
       ORDER BY "t4"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "listen_ms"
+    ) AS "listen_ms",
+    SUM("t4"."episode_plays") OVER (
+      PARTITION BY "t4"."track_id"
+      ORDER BY "t4"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "episode_plays"
   FROM (
     SELECT
       "t3"."track_id",
@@ -34,6 +40,7 @@ FROM (
       "t3"."plays",
       "t3"."skips",
       "t3"."listen_ms",
+      "t3"."episode_plays",
       (
         "t3"."tick_ms" - (
           "t3"."tick_ms" % 1000
@@ -50,7 +57,8 @@ FROM (
           MAX("t1"."tick_ms") AS "tick_ms",
           SUM("t1"."plays") AS "plays",
           SUM("t1"."skips") AS "skips",
-          SUM("t1"."listen_ms") AS "listen_ms"
+          SUM("t1"."listen_ms") AS "listen_ms",
+          SUM("t1"."episode_plays") AS "episode_plays"
         FROM (
           SELECT
             CONCAT_WS(
@@ -68,6 +76,21 @@ FROM (
               THEN COALESCE("t0"."ms_played", 0)
               ELSE 0
             END AS "listen_ms",
+            CASE
+              WHEN (
+                "t0"."event_type" = 'PLAY'
+              )
+              AND (
+                (
+                  "t0"."content_type" = 'PODCAST_EPISODE'
+                )
+                OR (
+                  "t0"."content_type" = 'AUDIOBOOK_CHAPTER'
+                )
+              )
+              THEN 1
+              ELSE 0
+            END AS "episode_plays",
             (
               "t0"."event_time_ms" - (
                 "t0"."event_time_ms" % 1000
@@ -84,6 +107,19 @@ FROM (
                 "t0"."event_type" = 'SKIP'
               )
               OR "t0"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+              OR (
+                (
+                  "t0"."event_type" = 'PLAY'
+                )
+                AND (
+                  (
+                    "t0"."content_type" = 'PODCAST_EPISODE'
+                  )
+                  OR (
+                    "t0"."content_type" = 'AUDIOBOOK_CHAPTER'
+                  )
+                )
+              )
             )
         ) AS "t1"
         GROUP BY

@@ -8,6 +8,45 @@ WHERE
 -- listener_ordered
 SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
 
+-- listener_artists_pairs
+-- a barrier, rowtime from event_time_ms
+SELECT
+  `t1`.`user_id`,
+  `t1`.`event_time_ms`,
+  SUM(`t1`.`event_time_ms`) OVER (
+    PARTITION BY `t1`.`user_id`, `t1`.`distinct_value`
+    ORDER BY `t1`.`rowtime` ASC NULLS LAST
+    ROWS BETWEEN 1 preceding AND CURRENT ROW
+  ) - `t1`.`event_time_ms` AS `previous_ms`
+FROM (
+  SELECT
+    `t0`.`event_id`,
+    `t0`.`user_id`,
+    `t0`.`track_id`,
+    `t0`.`artist_id`,
+    `t0`.`event_type`,
+    `t0`.`event_time_ms`,
+    `t0`.`position_ms`,
+    `t0`.`ms_played`,
+    `t0`.`duration_ms`,
+    `t0`.`content_type`,
+    `t0`.`context`,
+    `t0`.`request_id`,
+    `t0`.`device`,
+    `t0`.`country`,
+    `t0`.`client_version`,
+    `t0`.`kafka_partition`,
+    `t0`.`kafka_offset`,
+    `t0`.`late`,
+    `t0`.`rowtime`,
+    `t0`.`artist_id` AS `distinct_value`
+  FROM `events` AS `t0`
+  WHERE
+    `t0`.`user_id` IS NOT NULL
+    AND `t0`.`event_type` = 'PLAY'
+    AND `t0`.`artist_id` IS NOT NULL
+) AS `t1`
+
 -- listener_ticks_0
 -- a barrier, rowtime from tick_ms
 SELECT
@@ -33,6 +72,16 @@ SELECT
     THEN COALESCE(`t0`.`ms_played`, 0)
     ELSE 0
   END AS `listen_ms_1h`,
+  CASE WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END AS `ends_1h`,
+  CASE
+    WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+    AND (
+      `t0`.`ms_played` >= 30000
+    )
+    THEN 1
+    ELSE 0
+  END AS `kept_30s_1h`,
+  0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`
 FROM `events` AS `t0`
 WHERE
@@ -58,6 +107,12 @@ WHERE
       `t0`.`event_type` = 'COMPLETE'
     )
     OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+    OR (
+      `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+      AND (
+        `t0`.`ms_played` >= 30000
+      )
+    )
   )
 
 -- listener_ticks_1
@@ -75,6 +130,9 @@ SELECT
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
   0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`
 FROM `events` AS `t0`
 WHERE
@@ -117,6 +175,20 @@ SELECT
       ELSE 0
     END
   ) AS `listen_ms_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END
+  ) AS `ends_1h`,
+  -(
+    CASE
+      WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+      AND (
+        `t0`.`ms_played` >= 30000
+      )
+      THEN 1
+      ELSE 0
+    END
+  ) AS `kept_30s_1h`,
+  0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`
 FROM `events` AS `t0`
 WHERE
@@ -142,6 +214,12 @@ WHERE
       `t0`.`event_type` = 'COMPLETE'
     )
     OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+    OR (
+      `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+      AND (
+        `t0`.`ms_played` >= 30000
+      )
+    )
   )
 
 -- listener_ticks_3
@@ -159,12 +237,84 @@ SELECT
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
   0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
 
 -- listener_ticks_4
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  CASE
+    WHEN (
+      `t0`.`event_time_ms` - `t0`.`previous_ms`
+    ) >= 3600000
+    THEN 1
+    ELSE 0
+  END AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `listener_artists_pairs` AS `t0`
+
+-- listener_ticks_5
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`user_id`,
+  `t0`.`event_time_ms` + 3600000 AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  -(
+    1
+  ) AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `listener_artists_pairs` AS `t0`
+
+-- listener_ticks_6
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t0`.`user_id`,
+  `t0`.`previous_ms` + 3600000 AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  1 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`
+FROM `listener_artists_pairs` AS `t0`
+WHERE
+  (
+    `t0`.`event_time_ms` - `t0`.`previous_ms`
+  ) < 3600000
+
+-- listener_ticks_7
 -- a barrier, rowtime from tick_ms
 SELECT
   `t2`.`user_id`,
@@ -177,6 +327,9 @@ SELECT
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
   0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
   CONCAT_WS(
     '',
     CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
@@ -220,10 +373,10 @@ FROM (
 ) AS `t2`
 
 -- listener_ticks
-SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4`
+SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7`
 
 -- listener_ticks_tiles
-SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
 SELECT
@@ -241,11 +394,29 @@ SELECT
   `t1`.`pauses_1h`,
   `t1`.`completes_1h`,
   `t1`.`listen_ms_1h`,
+  `t1`.`ends_1h`,
+  `t1`.`kept_30s_1h`,
+  `t1`.`artists_1h`,
   CASE
     WHEN `t1`.`plays_1h` = 0
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(CAST(`t1`.`skips_1h` AS DOUBLE) AS DOUBLE) / CAST(CAST(`t1`.`plays_1h` AS DOUBLE) AS DOUBLE)
   END AS `skip_rate_1h`,
+  CASE
+    WHEN `t1`.`plays_1h` = 0
+    THEN CAST(NULL AS DOUBLE)
+    ELSE CAST(CAST(`t1`.`early_skips_1h` AS DOUBLE) AS DOUBLE) / CAST(CAST(`t1`.`plays_1h` AS DOUBLE) AS DOUBLE)
+  END AS `early_skip_rate_1h`,
+  CASE
+    WHEN `t1`.`plays_1h` = 0
+    THEN CAST(NULL AS DOUBLE)
+    ELSE CAST(CAST(`t1`.`completes_1h` AS DOUBLE) AS DOUBLE) / CAST(CAST(`t1`.`plays_1h` AS DOUBLE) AS DOUBLE)
+  END AS `completion_rate_1h`,
+  CASE
+    WHEN `t1`.`ends_1h` = 0
+    THEN CAST(NULL AS DOUBLE)
+    ELSE CAST(CAST(`t1`.`kept_30s_1h` AS DOUBLE) AS DOUBLE) / CAST(CAST(`t1`.`ends_1h` AS DOUBLE) AS DOUBLE)
+  END AS `retention_30s_1h`,
   SPLIT(
     SUBSTRING(
       `t1`.`last_5_tracks`,
@@ -299,6 +470,21 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `listen_ms_1h`,
+    SUM(`t0`.`ends_1h`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `ends_1h`,
+    SUM(`t0`.`kept_30s_1h`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `kept_30s_1h`,
+    SUM(`t0`.`artists_1h`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `artists_1h`,
     MAX(`t0`.`last_5_tracks`) OVER (
       PARTITION BY `t0`.`user_id`
       ORDER BY `t0`.`arrival` ASC NULLS LAST

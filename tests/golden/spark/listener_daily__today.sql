@@ -7,7 +7,10 @@ SELECT
   ) + 1000 AS `event_timestamp_ms`,
   `t5`.`plays`,
   `t5`.`skips`,
-  `t5`.`listen_ms`
+  `t5`.`listen_ms`,
+  `t5`.`songs`,
+  `t5`.`podcasts`,
+  `t5`.`audiobooks`
 FROM (
   SELECT
     `t4`.`user_id`,
@@ -26,7 +29,22 @@ FROM (
       PARTITION BY `t4`.`user_id`
       ORDER BY `t4`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `listen_ms`
+    ) AS `listen_ms`,
+    SUM(`t4`.`songs`) OVER (
+      PARTITION BY `t4`.`user_id`
+      ORDER BY `t4`.`tick_ms` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `songs`,
+    SUM(`t4`.`podcasts`) OVER (
+      PARTITION BY `t4`.`user_id`
+      ORDER BY `t4`.`tick_ms` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `podcasts`,
+    SUM(`t4`.`audiobooks`) OVER (
+      PARTITION BY `t4`.`user_id`
+      ORDER BY `t4`.`tick_ms` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `audiobooks`
   FROM (
     SELECT
       `t3`.`user_id`,
@@ -34,6 +52,9 @@ FROM (
       `t3`.`plays`,
       `t3`.`skips`,
       `t3`.`listen_ms`,
+      `t3`.`songs`,
+      `t3`.`podcasts`,
+      `t3`.`audiobooks`,
       (
         `t3`.`tick_ms` - (
           `t3`.`tick_ms` % 1000
@@ -45,7 +66,10 @@ FROM (
         `t2`.`tick_ms`,
         `t2`.`plays`,
         `t2`.`skips`,
-        `t2`.`listen_ms`
+        `t2`.`listen_ms`,
+        `t2`.`songs`,
+        `t2`.`podcasts`,
+        `t2`.`audiobooks`
       FROM (
         SELECT
           `t1`.`user_id`,
@@ -53,7 +77,10 @@ FROM (
           MAX(`t1`.`tick_ms`) AS `tick_ms`,
           SUM(`t1`.`plays`) AS `plays`,
           SUM(`t1`.`skips`) AS `skips`,
-          SUM(`t1`.`listen_ms`) AS `listen_ms`
+          SUM(`t1`.`listen_ms`) AS `listen_ms`,
+          SUM(`t1`.`songs`) AS `songs`,
+          SUM(`t1`.`podcasts`) AS `podcasts`,
+          SUM(`t1`.`audiobooks`) AS `audiobooks`
         FROM (
           SELECT
             CONCAT_WS(
@@ -67,6 +94,31 @@ FROM (
             IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays`,
             IF(`t0`.`event_type` = 'SKIP', 1, 0) AS `skips`,
             IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0) AS `listen_ms`,
+            IF((
+              `t0`.`event_type` = 'PLAY'
+            ) AND (
+              `t0`.`content_type` = 'SONG'
+            ), 1, 0) AS `songs`,
+            IF(
+              (
+                `t0`.`event_type` = 'PLAY'
+              )
+              AND (
+                `t0`.`content_type` = 'PODCAST_EPISODE'
+              ),
+              1,
+              0
+            ) AS `podcasts`,
+            IF(
+              (
+                `t0`.`event_type` = 'PLAY'
+              )
+              AND (
+                `t0`.`content_type` = 'AUDIOBOOK_CHAPTER'
+              ),
+              1,
+              0
+            ) AS `audiobooks`,
             (
               `t0`.`event_time_ms` - (
                 `t0`.`event_time_ms` % 1000
@@ -83,6 +135,29 @@ FROM (
                 `t0`.`event_type` = 'SKIP'
               )
               OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+              OR (
+                (
+                  `t0`.`event_type` = 'PLAY'
+                ) AND (
+                  `t0`.`content_type` = 'SONG'
+                )
+              )
+              OR (
+                (
+                  `t0`.`event_type` = 'PLAY'
+                )
+                AND (
+                  `t0`.`content_type` = 'PODCAST_EPISODE'
+                )
+              )
+              OR (
+                (
+                  `t0`.`event_type` = 'PLAY'
+                )
+                AND (
+                  `t0`.`content_type` = 'AUDIOBOOK_CHAPTER'
+                )
+              )
             )
         ) AS `t1`
         GROUP BY

@@ -7,7 +7,8 @@ SELECT
   ) + 1000 AS `event_timestamp_ms`,
   `t5`.`plays`,
   `t5`.`skips`,
-  `t5`.`listen_ms`
+  `t5`.`listen_ms`,
+  `t5`.`episode_plays`
 FROM (
   SELECT
     `t4`.`track_id`,
@@ -26,7 +27,12 @@ FROM (
       PARTITION BY `t4`.`track_id`
       ORDER BY `t4`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `listen_ms`
+    ) AS `listen_ms`,
+    SUM(`t4`.`episode_plays`) OVER (
+      PARTITION BY `t4`.`track_id`
+      ORDER BY `t4`.`tick_ms` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `episode_plays`
   FROM (
     SELECT
       `t3`.`track_id`,
@@ -34,6 +40,7 @@ FROM (
       `t3`.`plays`,
       `t3`.`skips`,
       `t3`.`listen_ms`,
+      `t3`.`episode_plays`,
       (
         `t3`.`tick_ms` - (
           `t3`.`tick_ms` % 1000
@@ -45,7 +52,8 @@ FROM (
         `t2`.`tick_ms`,
         `t2`.`plays`,
         `t2`.`skips`,
-        `t2`.`listen_ms`
+        `t2`.`listen_ms`,
+        `t2`.`episode_plays`
       FROM (
         SELECT
           `t1`.`track_id`,
@@ -53,7 +61,8 @@ FROM (
           MAX(`t1`.`tick_ms`) AS `tick_ms`,
           SUM(`t1`.`plays`) AS `plays`,
           SUM(`t1`.`skips`) AS `skips`,
-          SUM(`t1`.`listen_ms`) AS `listen_ms`
+          SUM(`t1`.`listen_ms`) AS `listen_ms`,
+          SUM(`t1`.`episode_plays`) AS `episode_plays`
         FROM (
           SELECT
             CONCAT_WS(
@@ -67,6 +76,21 @@ FROM (
             IF(`t0`.`event_type` = 'PLAY', 1, 0) AS `plays`,
             IF(`t0`.`event_type` = 'SKIP', 1, 0) AS `skips`,
             IF(`t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t0`.`ms_played`, 0), 0) AS `listen_ms`,
+            IF(
+              (
+                `t0`.`event_type` = 'PLAY'
+              )
+              AND (
+                (
+                  `t0`.`content_type` = 'PODCAST_EPISODE'
+                )
+                OR (
+                  `t0`.`content_type` = 'AUDIOBOOK_CHAPTER'
+                )
+              ),
+              1,
+              0
+            ) AS `episode_plays`,
             (
               `t0`.`event_time_ms` - (
                 `t0`.`event_time_ms` % 1000
@@ -83,6 +107,19 @@ FROM (
                 `t0`.`event_type` = 'SKIP'
               )
               OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
+              OR (
+                (
+                  `t0`.`event_type` = 'PLAY'
+                )
+                AND (
+                  (
+                    `t0`.`content_type` = 'PODCAST_EPISODE'
+                  )
+                  OR (
+                    `t0`.`content_type` = 'AUDIOBOOK_CHAPTER'
+                  )
+                )
+              )
             )
         ) AS `t1`
         GROUP BY
