@@ -12,7 +12,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import accumulate
 from pathlib import Path
@@ -29,12 +29,13 @@ from playhead import oracle
 from playhead import stack as local_stack
 from playhead.config import Settings
 from playhead.declarations import load_declarations
+from playhead.declare import Aggregate, Days, FeatureGroup, days
 from playhead.ingest.generator import GeneratorConfig
 from playhead.ingest.replay import Pace, replay
 from playhead.ingest.source import Record, Source
 from playhead.ingest.truth import Truth, generated_source
-from playhead.plan import SessionPlan
-from playhead.relations import T_MS, milliseconds
+from playhead.plan import DailyPlan, SessionPlan
+from playhead.relations import DAY_MS, T_MS, milliseconds
 from playhead.speed import cluster
 from playhead.speed.decode import KEPT_BYTES
 from playhead.stack.kafka import create_topics
@@ -328,7 +329,22 @@ def test_no_count_is_ever_negative(moment: str, found: Outputs) -> None:
 
 
 @MOMENTS
-@pytest.mark.parametrize("group", PLANS)
+@pytest.mark.parametrize("plan", load_declarations().daily_plans, ids=lambda plan: plan.name)
+def test_partials_of_a_day_are_the_oracles_windows_of_one_day(moment: str, plan: DailyPlan, found: Outputs) -> None:
+    rng, declared = random.Random(8), load_declarations().group(plan.name)
+    counted = tuple(replace(f, over=days(1)) for f in declared.features if isinstance(f, Aggregate))
+    one_day, key = FeatureGroup(name="one_day", entity=declared.entity, features=counted), declared.entity.key
+    events, rows = on_time(found.events), found.rows[plan.today.name].to_pylist()
+    for row in rng.sample(rows, 15):
+        entity, _, day_ms = row[key].rpartition("|")
+        # The next midnight belongs to another day.
+        if row[T_MS] < int(day_ms) + DAY_MS:
+            values = oracle.values_at(one_day, events, entity, row[T_MS])
+            assert {f"{name}_1d": row[name] for name in row if f"{name}_1d" in values} == values
+
+
+@MOMENTS
+@pytest.mark.parametrize("group", [group.name for group in load_declarations().groups if group.kind is not Days])
 def test_as_of_random_moments_they_are_the_oracles(moment: str, group: str, found: Outputs) -> None:
     """Twice the plan would err in the same way on both engines; the oracle reads the declaration alone."""
     rng, declared = random.Random(7), load_declarations().group(group)

@@ -13,7 +13,7 @@ from playhead.errors import UnsupportedError
 from playhead.plan import DailyPlan, Plan
 from playhead.relations import DAY_MS
 from playhead.serving.online import OnlineStore
-from playhead.serving.online_merge import Found, MergedRow, OnlineMerge
+from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 
 REQUEST_KEYS = ("user_id",)
@@ -54,7 +54,7 @@ class Vectors:
     serve_time_ms: int
     shared: Part
     candidates: list[Part]
-    statuses: Counter[tuple[str, str]]
+    statuses: Counter[tuple[str, Status]]
 
 
 class _View:
@@ -142,7 +142,7 @@ class VectorService:
             for view, own in wanted.items()
             for entity, row in zip(own, view.read(list(own), serve_time_ms, found), strict=True)
         }
-        statuses = Counter((view.name, str(row.status)) for (view, _), row in rows.items())
+        statuses = Counter((view.name, row.status) for (view, _), row in rows.items())
         parts = [_part(views, entities, rows) for views, entities in asked]
         return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
 
