@@ -40,6 +40,7 @@ from playhead.report.gather import gather
 from playhead.report.page import write_page
 from playhead.serving.lander import land_served
 from playhead.serving.online import open_online_store
+from playhead.serving.online_merge import online_name
 from playhead.serving.registry import apply
 from playhead.serving.server import clock_from, run_server
 from playhead.serving.training_set import build_training_set
@@ -202,7 +203,8 @@ def _batch(demo: _Run) -> None:
     run_days(demo.settings, event_days(demo.settings.lake)[-BATCH_DAYS:])
     demo.found["quality"] = _quality(demo.settings)
     with open_online_store(demo.settings.redis) as store:
-        demo.found["online_entities"] = {plan.name: store.count(plan.name) for plan in demo.declarations.speed_plans}
+        plans = map(demo.declarations.plan, (group.name for group in demo.declarations.groups))
+        demo.found["online_entities"] = {plan.name: store.count(online_name(plan)) for plan in plans}
 
 
 def _quality(settings: Settings) -> dict[str, int]:

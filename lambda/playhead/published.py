@@ -43,7 +43,7 @@ class Published:
 
     def covered_of(self, plan: DailyPlan) -> tuple[date, ...]:
         """The days of which there are partials of a group as it is declared now. After the last of them is its E."""
-        return self.covered[plan.name] if self.fingerprints.get(plan.name) == plan.fingerprint else ()
+        return self.covered.get(plan.name, ()) if self.fingerprints.get(plan.name) == plan.fingerprint else ()
 
 
 def published(lake: Path) -> Published | None:
@@ -56,7 +56,8 @@ def published(lake: Path) -> Published | None:
         days=_days(mark["days"]),
         at=datetime.fromisoformat(mark["at"]),
         fingerprints=mark["fingerprints"],
-        covered={group: _days(days) for group, days in mark["covered"].items()},
+        # A mark from before windows of days were merged has none: their batch days run again.
+        covered={group: _days(days) for group, days in mark.get("covered", {}).items()},
     )
 
 

@@ -106,7 +106,7 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
     if end_of(wanted[-1]) > datetime.now(UTC):
         raise InputError(
             f"{wanted[-1]} is not over in UTC",
-            hint="what is published of a day is all of it; the speed layer has today",
+            hint="a day is published whole; until it is over, the speed layer has it",
         )
     began = time.monotonic()
     # Before the minutes of work, and because Spark would hide what an executor's error says.

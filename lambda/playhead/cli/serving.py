@@ -52,6 +52,7 @@ def serve(
         typer.Option(
             "--as-of",
             formats=["%Y-%m-%dT%H:%M:%S"],
+            metavar="YYYY-MM-DDTHH:MM:SS",
             help="Begin the clock at this moment, UTC: after a replay of the past.",
         ),
     ] = None,

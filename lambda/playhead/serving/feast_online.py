@@ -36,9 +36,8 @@ from playhead.config import RedisSettings, load_settings
 from playhead.declarations import load_declarations
 from playhead.errors import ConfigError, UnsupportedError
 from playhead.plan import DailyPlan
-from playhead.relations import DAY_MS
 from playhead.serving.online import OnlineStore, connect
-from playhead.serving.online_merge import MergedRow, OnlineMerge, row_groups
+from playhead.serving.online_merge import MergedRow, OnlineMerge, read_rows, row_groups
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 from playhead.serving.registry import repo_settings
 from playhead.serving.views import FINGERPRINT, empty_value, is_merged, merged_plan
@@ -100,7 +99,7 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         entities = [_entity(key) for key in entity_keys]
         plan = merged_plan(table)
         if plan is not None:
-            merged = _merged(self._store(config), plan, entities, round(time.time() * 1_000))
+            merged = _merged(self._store(config), plan, entities)
             return [
                 (
                     None if row.event_timestamp_ms is None else _EPOCH + row.event_timestamp_ms * _MILLISECOND,
@@ -186,10 +185,12 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         return self._connected
 
 
-def _merged(store: OnlineStore, plan: DailyPlan, entities: Sequence[str], at_ms: int) -> list[MergedRow]:
+def _merged(store: OnlineStore, plan: DailyPlan, entities: Sequence[str]) -> list[MergedRow]:
     merge = OnlineMerge(plan)
-    keys = list(dict.fromkeys(key for entity in entities for key in merge.rows_of(entity, at_ms - at_ms % DAY_MS)))
-    rows = merge.merged(entities, at_ms, dict(zip(keys, store.read_many(keys), strict=True)))
+    found, at_ms = read_rows(
+        store, lambda day_ms: (key for entity in entities for key in merge.rows_of(entity, day_ms)), time.time
+    )
+    rows = merge.merged(entities, at_ms, found)
     refused = sum(row.status in ("refused", "stale") for row in rows)
     if refused:
         log.warning("windows refused", view=plan.name, entities=refused)

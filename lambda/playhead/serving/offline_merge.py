@@ -36,7 +36,7 @@ class MergedRows:
             plan's measures under their names.
         today: the archive of `plan.today`, the features likewise.
         end_ms: the end of the last published day; None before the first.
-        missing_ms: the first milliseconds of days before it that have events and no partials, in order.
+        missing_ms: the first milliseconds of the days that have events and no partials, in order.
     """
 
     plan: DailyPlan
@@ -61,15 +61,12 @@ def measures_of(plan: DailyPlan) -> tuple[Feature, ...]:
 def joined(spine: pa.Table, timestamp: str, views: Sequence[ViewRows | MergedRows]) -> pa.Table:
     """`as_of` for views of either kind: the spine as it is, then the features of each view in their order."""
     check_columns(spine, timestamp, views)
-    found = spine
-    for view in views:
-        if isinstance(view, MergedRows):
-            merged = merged_at(spine, timestamp, view)
-            for feature in view.features:
-                found = found.append_column(feature.name, merged[feature.name])
-        else:
-            found = as_of(found, timestamp, [view])
-    return found
+    found = as_of(spine, timestamp, [view for view in views if isinstance(view, ViewRows)])
+    for view in (view for view in views if isinstance(view, MergedRows)):
+        merged = merged_at(spine, timestamp, view)
+        for name in merged.column_names:
+            found = found.append_column(name, merged[name])
+    return found.select([*spine.column_names, *(feature.name for view in views for feature in view.features)])
 
 
 def merged_at(spine: pa.Table, timestamp: str, view: MergedRows) -> pa.Table:

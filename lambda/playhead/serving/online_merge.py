@@ -7,7 +7,7 @@ after theirs, so whoever reads it with them, or before, misses none. The speed l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, Partials, merge
-from playhead.plan import DailyPlan, today_of
+from playhead.plan import DailyPlan, Plan, today_of
 from playhead.relations import DAY_MS, day_key
+from playhead.serving.online import OnlineStore
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 
 EVERYBODY = ""
@@ -54,7 +55,7 @@ class MergedRow:
 def published_packer(group: str, measures: Sequence[str], fingerprint: str) -> Packer:
     """The packer of what the batch layer publishes of a group of calendar windows."""
     numbers = dt.Array(dt.int64)
-    return Packer(f"{group}__published", [(name, numbers) for name in (DAY_MS_OF, *measures)], fingerprint)
+    return Packer(published_of(group), [(name, numbers) for name in (DAY_MS_OF, *measures)], fingerprint)
 
 
 def end_packer(group: str, fingerprint: str) -> Packer:
@@ -64,12 +65,46 @@ def end_packer(group: str, fingerprint: str) -> Packer:
 
 def row_groups(group: str) -> tuple[str, ...]:
     """The names under which the store holds rows of a group of calendar windows."""
-    return f"{group}__end", f"{group}__published", today_of(group)
+    return f"{group}__end", published_of(group), today_of(group)
+
+
+def published_of(group: str) -> str:
+    """The name under which the store holds a row per entity of a group of calendar windows."""
+    return f"{group}__published"
+
+
+def online_name(plan: Plan) -> str:
+    """The name under which the store holds a row per entity of any group."""
+    return published_of(plan.name) if isinstance(plan, DailyPlan) else plan.name
 
 
 def kept_published(plan: DailyPlan) -> timedelta:
     """How long the online store keeps a published row: until all its days are out of the longest window."""
     return timedelta(days=plan.longest + SPEED_DAYS)
+
+
+def read_rows(
+    store: OnlineStore, keys_on: Callable[[int], Iterable[tuple[Packer, str]]], clock_s: Callable[[], float]
+) -> tuple[Found, int]:
+    """Rows in one round trip, and the moment they are of: after the read, so that none of them is newer.
+
+    Args:
+        store: the online store.
+        keys_on: the first millisecond of a UTC day → what to read on it.
+        clock_s: wall clock, Unix seconds.
+
+    Raises:
+        StackError: the store does not answer.
+    """
+    at_ms = int(clock_s() * 1_000)
+    while True:
+        day_ms = at_ms - at_ms % DAY_MS
+        keys = list(dict.fromkeys(keys_on(day_ms)))
+        found = dict(zip(keys, store.read_many(keys), strict=True))
+        at_ms = int(clock_s() * 1_000)
+        # At midnight, once more: the rows of the new day were not asked for.
+        if at_ms - at_ms % DAY_MS == day_ms:
+            return found, at_ms
 
 
 class OnlineMerge:

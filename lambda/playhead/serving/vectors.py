@@ -4,16 +4,15 @@ windows of days."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.errors import UnsupportedError
 from playhead.plan import DailyPlan, Plan
-from playhead.relations import DAY_MS
 from playhead.serving.online import OnlineStore
-from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status
+from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status, read_rows
 from playhead.serving.packed import PackedRow, Packer, Refused, Value
 
 REQUEST_KEYS = ("user_id",)
@@ -136,7 +135,10 @@ class VectorService:
             for view in views:
                 if (entity := entities.get(view.key)) is not None:
                     wanted.setdefault(view, {})[entity] = None
-        found, serve_time_ms = _read(store, wanted, clock_s)
+        pairs = [(view, entity) for view, own in wanted.items() for entity in own]
+        found, serve_time_ms = read_rows(
+            store, lambda day_ms: (key for view, entity in pairs for key in view.rows_of(entity, day_ms)), clock_s
+        )
         rows = {
             (view, entity): row
             for view, own in wanted.items()
@@ -145,21 +147,6 @@ class VectorService:
         statuses = Counter((view.name, row.status) for (view, _), row in rows.items())
         parts = [_part(views, entities, rows) for views, entities in asked]
         return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
-
-
-def _read(store: OnlineStore, wanted: Mapping[_View, Iterable[str]], clock_s: Callable[[], float]) -> tuple[Found, int]:
-    """The rows, and the moment they are of: after the read, so that nothing that is served is newer."""
-    serve_time_ms = int(clock_s() * 1_000)
-    while True:
-        day_ms = serve_time_ms - serve_time_ms % DAY_MS
-        keys = dict.fromkeys(
-            key for view, own in wanted.items() for entity in own for key in view.rows_of(entity, day_ms)
-        )
-        found = dict(zip(keys, store.read_many(list(keys)), strict=True))
-        serve_time_ms = int(clock_s() * 1_000)
-        # At midnight, once more: the rows of the new day were not asked for.
-        if serve_time_ms - serve_time_ms % DAY_MS == day_ms:
-            return found, serve_time_ms
 
 
 def _part(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> Part:
