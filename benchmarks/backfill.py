@@ -23,11 +23,11 @@ from benchmarks.measuring import cpu_seconds
 from benchmarks.options import Options
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run as run_on_spark
+from playhead.changelogs import changelog
 from playhead.compile import compile_group
 from playhead.config import load_settings
 from playhead.declare import Count, Entity, FeatureGroup, sliding
-from playhead.evaluate import relation_of
-from playhead.plan import lake_table
+from playhead.plan import lake_table, speed_plan
 from schemas.tables import lake_arrow_schema
 
 FEW_KEYS, MANY_KEYS = 10_000, 1_000_000
@@ -80,7 +80,7 @@ def _figures(say: Say, name: str, engine: Run, few: Path, many: Path) -> dict[st
 def _changelog(windows: tuple[str, ...]) -> ir.Table:
     plays = Count("plays", where=_.event_type == "PLAY", over=sliding(*windows))
     group = FeatureGroup(name="plays", entity=Entity(name="user", key="user_id"), features=(plays,))
-    return relation_of(compile_group(group))
+    return changelog(speed_plan(compile_group(group)), lake_table("events"))
 
 
 def _group_by() -> ir.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,9 @@ assert load_declarations().groups == features.GROUPS
 def test_declarations_and_plan_import_where_no_engine_is() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "benchmarks").glob("*.py")), ids=lambda file: file.stem)
+def test_what_benchmarks_import_is_there(file: Path) -> None:
+    if file.stem != "__main__":
+        importlib.import_module(f"benchmarks.{file.stem}")
