@@ -3,9 +3,9 @@
 from ibis import _
 
 from features.entities import artist as artist_entity
-from features.entities import ends_play, is_audiobook, is_play, is_podcast, is_skip
+from features.entities import ends_play, is_audiobook, is_play, is_podcast, is_skip, tracks
 from features.entities import track as track_entity
-from playhead.declare import Count, FeatureGroup, Ratio, Sum, days, sliding
+from playhead.declare import Attribute, Count, FeatureGroup, Ratio, Sum, days, sliding
 
 track = FeatureGroup(
     name="track",
@@ -22,6 +22,19 @@ artist = FeatureGroup(
     description="How often an artist is played now.",
     entity=artist_entity,
     features=(Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),),
+)
+
+track_item = FeatureGroup(
+    name="track_item",
+    description="What a track is, as the catalogue says.",
+    entity=track_entity,
+    features=(
+        Attribute("artist_id", of=tracks),
+        Attribute("genre", of=tracks),
+        Attribute("tempo", of=tracks),
+        Attribute("valence", of=tracks),
+        Attribute("energy", of=tracks),
+    ),
 )
 
 track_daily = FeatureGroup(

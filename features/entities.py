@@ -2,11 +2,25 @@
 
 from ibis import _
 
-from playhead.declare import Entity
+from playhead.declare import Dimension, Entity
 
 user = Entity(name="user", key="user_id")
 track = Entity(name="track", key="track_id")
 artist = Entity(name="artist", key="artist_id")
+
+tracks = Dimension(
+    name="track",
+    key="track_id",
+    columns={
+        "artist_id": "string",
+        "genre": "string",
+        "tempo": "decimal(1)",
+        "valence": "decimal(3)",
+        "energy": "decimal(3)",
+        "duration_ms": "int64",
+    },
+)
+"""What a track is: beats a minute; valence from 0, sad, to 1, happy; energy from 0, calm, to 1, loud."""
 
 is_play = _.event_type == "PLAY"
 is_skip = _.event_type == "SKIP"

@@ -13,14 +13,29 @@ from features.entities import (
     is_podcast,
     is_skip,
     is_song,
+    tracks,
     user,
 )
-from playhead.declare import Count, CountDistinct, FeatureGroup, LastK, Ratio, SessionStart, Sum, days, session, sliding
+from playhead.declare import (
+    Count,
+    CountDistinct,
+    FeatureGroup,
+    LastK,
+    Mean,
+    Ratio,
+    SessionStart,
+    Sum,
+    days,
+    latest,
+    session,
+    sliding,
+)
 
 listener = FeatureGroup(
     name="listener",
-    description="What a listener did in the last minute, hour and day.",
+    description="What a listener did in the last minute, hour and day, and how the last tracks sounded.",
     entity=user,
+    enrich=(tracks,),
     features=(
         Count("plays", where=is_play, over=sliding("1m", "1h", "1d")),
         Count("skips", where=is_skip, over=sliding("1h")),
@@ -36,6 +51,9 @@ listener = FeatureGroup(
         Ratio("completion_rate_1h", "completes_1h", "plays_1h"),
         Ratio("retention_30s_1h", "kept_30s_1h", "ends_1h"),
         LastK("last_5_tracks", _.track_id, k=5, where=is_play),
+        LastK("last_20_tracks", _.track_id, k=20, where=is_play),
+        Mean("valence", _.track_valence, where=is_play, over=latest(20)),
+        Mean("energy", _.track_energy, where=is_play, over=latest(20)),
     ),
 )
 

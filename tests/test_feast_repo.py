@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from feast import FeatureStore
 from feast.repo_config import load_repo_config
 from feast.repo_operations import apply_total
@@ -24,9 +27,10 @@ from playhead.serving.registry import applied_service, apply, open_feature_store
 from tests.archive import at, publish, write_rows
 
 REPO = PROJECT / "feature_repo"
-VIEWS = {"listener", "session", "track", "artist", "listener_daily", "track_daily", "artist_daily"}
+VIEWS = {"listener", "session", "track", "artist", "listener_daily", "track_daily", "artist_daily", "track_item"}
 SECOND = 1_000
 NOON = 1_700_049_600_000
+HOUR_11 = math.cos(2 * math.pi * 11 / 24)
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_feast_apply_registers_what_is_declared(program: FeatureStore, tmp_path:
     }
     (service,) = program.list_feature_services()
     declared = load_declarations()
-    expected = [group.name for group in declared.service("listener_v1").groups]
+    expected = [view.name for view in declared.service("listener_v1").views]
     assert (service.name, [p.name for p in service.feature_view_projections]) == ("listener_v1", expected)
     listener = program.get_feature_view("listener")
     assert [field.name for field in listener.features] == declared.group("listener").feature_names
@@ -104,6 +108,26 @@ def test_a_plain_program_gets_historical_features(program: FeatureStore, tmp_pat
     spine["artist_id"] = "a1"
     frame = program.get_historical_features(spine, features=service, full_feature_names=True).to_df()
     assert frame["listener__plays_1h"].tolist()[:2] == [3, 1]
+    assert frame["context__weekday"].tolist() == [3, 3, 3, 3]
+    # The second of these rows is a second after noon, the third a millisecond before it.
+    assert frame["context__hour_cos"].tolist() == [math.cos(math.pi), math.cos(math.pi), HOUR_11, math.cos(math.pi)]
+
+
+def test_on_demand_features_come_with_what_they_are_made_from(program: FeatureStore, tmp_path: Path) -> None:
+    tracks = pa.table({"track_id": ["t1", "t1"], "genre": ["pop", "jazz"], "tempo": [600, 1_300]})
+    stamps = pa.array([at(0), at(NOON)], pa.timestamp("us", "UTC"))
+    rows = tracks.append_column("event_timestamp", stamps).append_column("created_at", stamps)
+    write_deltalake(tmp_path / "home" / "lake" / "dimensions" / "track", rows)
+    moments = [at(NOON - SECOND), at(NOON), at(NOON)]
+    spine = pd.DataFrame({"track_id": ["t1", "t1", "t2"], "event_timestamp": moments})
+    features = ["item:tempo_scaled", "item:is_jazz", "track_item:genre"]
+    table = program.get_historical_features(spine, features=features, full_feature_names=True).to_arrow()
+    found = table.select(["item__tempo_scaled", "item__is_jazz", "track_item__genre"]).to_pydict()
+    assert found == {
+        "item__tempo_scaled": [0.0, 0.5, None],
+        "item__is_jazz": [0, 1, 0],
+        "track_item__genre": ["pop", "jazz", None],
+    }
 
 
 def test_text_moments_are_read_as_utc(program: FeatureStore, tmp_path: Path) -> None:
@@ -132,10 +156,13 @@ def test_applying_again_removes_what_is_no_longer_declared(settings: Settings) -
     declared = load_declarations()
     assert apply(settings, declared).removed == ()
     assert apply(settings, declared).removed == ()
-    assert apply(settings, Declarations(declared.groups, ())).removed == ("listener_v1",)
+    assert apply(settings, Declarations(declared.groups, (), declared.on_demand)).removed == ("listener_v1",)
     store = open_feature_store(settings)
     assert store.list_feature_services() == []
     assert {view.name for view in store.list_feature_views()} == VIEWS
+    removed = apply(settings, Declarations(declared.groups, ())).removed
+    assert removed == ("context", "item", "moment")
+    assert open_feature_store(settings).list_on_demand_feature_views() == []
 
 
 def test_a_view_is_not_forgotten_while_its_online_rows_cannot_be_deleted(settings: Settings) -> None:

@@ -33,6 +33,8 @@ LAYERS = {
 ALONE = (
     "declare",
     "declarations",
+    "dimensions",
+    "on_demand",
     "compile",
     "sliding",
     "sessions",

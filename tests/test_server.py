@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,6 +17,7 @@ from playhead.serving.online import OnlineStore, key_of
 from playhead.serving.packed import Packer
 from playhead.serving.served_log import ServedLog
 from playhead.serving.server import MAX_CANDIDATES, ServerMetrics, create_app
+from playhead.serving.spine import columns_of
 from schemas.features_pb2 import ServedFeatures
 from tests.polling import eventually
 
@@ -113,9 +115,20 @@ def test_a_vector_has_every_feature_of_the_service_and_empty_windows_where_there
     assert (first["features"]["artist__plays_1h"], second["features"]["artist__plays_1h"]) == (0, None)
     assert answer["user"]["session__session_plays"] is None
     assert first["event_timestamps_ms"] == {"track": 1_700_000_001_000}
-    declared = {f"{g.name}__{f}" for g in load_declarations().service("listener_v1").groups for f in g.feature_names}
+    declared = set(columns_of(load_declarations().service("listener_v1")))
     assert answer["user"].keys() | first["features"].keys() == declared
     assert first["features"].keys() == second["features"].keys()
+
+
+def test_on_demand_features_are_of_the_moment_and_of_what_was_read(served: Served) -> None:
+    served.put("track_item", "t1", 0, {"genre": "jazz", "tempo": 1_300})
+    answer = served.ask(candidates=[{"track_id": "t1"}, {"track_id": "t2"}]).json()
+    # A Tuesday at 22 o'clock.
+    assert (answer["user"]["context__weekday"], answer["user"]["context__hour_sin"]) == (2, math.sin(22 / 12 * math.pi))
+    first, second = (each["features"] for each in answer["candidates"])
+    assert [first[f"item__{name}"] for name in ("tempo_scaled", "is_jazz", "is_pop")] == [0.5, 1, 0]
+    assert [second[f"item__{name}"] for name in ("tempo_scaled", "is_jazz", "is_pop")] == [None, 0, 0]
+    assert (first["track_item__genre"], second["track_item__genre"]) == ("jazz", None)
 
 
 def test_a_request_is_one_round_trip_however_many_candidates(served: Served) -> None:

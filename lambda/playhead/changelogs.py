@@ -5,6 +5,7 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from playhead import sessions, sliding
+from playhead.dimensions import enriched
 from playhead.plan import SlidingPlan, SpeedPlan
 from playhead.relations import BATCH_ORDER, How, keyed, second_end, union
 
@@ -22,13 +23,13 @@ def tiles(plan: SpeedPlan, ticks: ir.Table) -> ir.Table:
 
 
 def changelog(plan: SpeedPlan, events: ir.Table) -> ir.Table:
-    """The whole changelog of a group from its events, for a batch engine.
+    """The whole changelog of a group from its events and the dimensions it names, for a batch engine.
 
     Returns:
         One row per (key, event_timestamp_ms) at which a value changes: the key, `event_timestamp_ms`, the features.
         Every expiry is in it, also those after the last event.
     """
-    on_time = keyed(plan, events)
+    on_time = keyed(plan, enriched(events, plan.dimensions))
     if isinstance(plan, SlidingPlan):
         pairs = [sliding.distinct_pairs(plan, distinct, on_time, BATCH_ORDER) for distinct in plan.distincts]
         ticks = sliding.ticks(plan, on_time, sliding.listed_events(plan, on_time), pairs, BATCH_ORDER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -10,22 +11,29 @@ from typing import Literal
 
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
 from playhead.declare import (
     Aggregate,
+    Attribute,
     Count,
     CountDistinct,
+    Current,
     Days,
     Derived,
+    Dimension,
     Expression,
+    Feature,
     FeatureGroup,
     First,
     Last,
     LastK,
+    LatestEvents,
     Max,
     Mean,
     Min,
+    OnDemand,
     Ratio,
     Session,
     SessionStart,
@@ -37,6 +45,7 @@ from playhead.declare import (
 from playhead.errors import DeclarationError, UnsupportedError, did_you_mean
 from playhead.expressions import check, resolve
 from playhead.plan import (
+    AttributePlan,
     Computed,
     DailyPlan,
     Distinct,
@@ -70,24 +79,41 @@ def compile_group(group: FeatureGroup) -> Plan:
         Sliding: _sliding,
         Session: _session,
         Days: _daily,
+        Current: _attributes,
     }
     return builders[group.kind](group)
 
 
 def _sliding(group: FeatureGroup) -> SlidingPlan:
     sums = tuple(WindowedSum(name, measure, _length(window)) for name, measure, window in _windowed(group))
-    latest = tuple(Latest(f.name, f.value, f.where, f.k) for f in group.features if isinstance(f, LastK))
     return SlidingPlan(
         group.name,
         group.entity.key,
         sums,
         _extremes(group),
         _distincts(group),
-        latest,
+        tuple(_latest(group)),
         _derived(group),
         _schema(group),
         fingerprint(group),
+        _dimensions(group),
     )
+
+
+def _latest(group: FeatureGroup) -> Iterator[Latest]:
+    """Lists, and what is summed over the last events."""
+    for feature in group.features:
+        if isinstance(feature, LastK):
+            yield Latest(feature.name, feature.value, feature.where, feature.k)
+        elif isinstance(feature, Sum | Mean):
+            for name, window in zip(names_of(feature), feature.over, strict=True):
+                if not isinstance(window, LatestEvents):
+                    continue
+                if isinstance(feature, Sum):
+                    yield Latest(name, feature.value, feature.where, window.count, "sum")
+                else:
+                    yield Latest(f"{name}{_SUM}", feature.value, feature.where, window.count, "sum")
+                    yield Latest(f"{name}{_COUNT}", feature.value, feature.where, window.count, "count")
 
 
 def _extremes(group: FeatureGroup) -> tuple[Extreme, ...]:
@@ -109,6 +135,11 @@ def _extreme(group: FeatureGroup, feature: Min | Max | First | Last) -> Extreme:
 
 def _lengths(feature: Aggregate) -> tuple[tuple[str, timedelta | None], ...]:
     return tuple((name, _length(window)) for name, window in zip(names_of(feature), feature.over, strict=True))
+
+
+def _attributes(group: FeatureGroup) -> AttributePlan:
+    attributes = [feature for feature in group.features if isinstance(feature, Attribute)]
+    return AttributePlan(group.name, group.entity.key, attributes[0].of, _schema(group), fingerprint(group))
 
 
 def _length(window: Window) -> timedelta | None:
@@ -134,6 +165,7 @@ def _session(group: FeatureGroup) -> SessionPlan:
         _derived(group),
         _schema(group),
         fingerprint(group),
+        _dimensions(group),
     )
 
 
@@ -142,8 +174,30 @@ def _daily(group: FeatureGroup) -> DailyPlan:
     windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
     measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
     return DailyPlan(
-        group.name, group.entity.key, measures, windows, _derived(group), _schema(group), fingerprint(group)
+        group.name,
+        group.entity.key,
+        measures,
+        windows,
+        _derived(group),
+        _schema(group),
+        fingerprint(group),
+        _dimensions(group),
     )
+
+
+def _dimensions(group: FeatureGroup) -> tuple[Dimension, ...]:
+    """Those dimensions of the group that an expression names a column of."""
+    named = {name for f in group.features for name in _fields(group, f)}
+    return tuple(dimension for dimension in group.enrich if named & dimension.event_columns.keys())
+
+
+def _fields(group: FeatureGroup, feature: Feature) -> set[str]:
+    """The columns of events, its dimensions' too, that a feature is made from."""
+    events = events_table(group.enrich)
+    expressions = [vars(feature)[part] for part in ("where", "value") if part in vars(feature)]
+    if isinstance(feature, Derived):
+        return set()
+    return {node.name for each in expressions for node in resolve(each, events).op().find(ops.Field, filter=ops.Value)}
 
 
 def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
@@ -151,6 +205,8 @@ def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
     for feature in group.features:
         if isinstance(feature, Count | Sum | Mean):
             for name, window in zip(names_of(feature), feature.over, strict=True):
+                if isinstance(window, LatestEvents):
+                    continue
                 for part, measure in _measures(feature).items():
                     yield f"{name}{part}", measure, window
 
@@ -218,11 +274,13 @@ def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
     for feature in group.features:
         if isinstance(feature, First | Last):
             types |= dict.fromkeys(names_of(feature), _kind(group, feature))
+        elif isinstance(feature, Attribute):
+            types[feature.name] = dt.dtype(feature.of.types[feature.name])
     return tuple((name, types.get(name, dt.int64)) for name in group.feature_names)
 
 
 def _kind(group: FeatureGroup, feature: Min | Max | First | Last) -> dt.DataType:
-    value = _resolved(group, feature.name, feature.value, events_table())
+    value = _resolved(group, feature.name, feature.value, events_table(group.enrich))
     return dt.string if value.type().is_string() else dt.int64
 
 
@@ -240,7 +298,20 @@ _VALUES: Mapping[type, tuple[type[dt.DataType], ...]] = {
 
 
 def _check(group: FeatureGroup) -> None:
-    events = events_table()
+    taken = events_table().columns
+    for dimension in group.enrich:
+        for name in (name for name in dimension.event_columns if name in taken):
+            raise DeclarationError(
+                f"group {group.name!r} at {group.declared_at}: events have a column {name!r} already"
+            )
+        taken = (*taken, *dimension.event_columns)
+        if dimension.key not in events_table().columns:
+            raise DeclarationError(
+                f"group {group.name!r} at {group.declared_at}: dimension {dimension.name!r} is found by "
+                f"{dimension.key!r}, which events do not have",
+                hint=did_you_mean(dimension.key, events_table().columns),
+            )
+    events = events_table(group.enrich)
     if group.entity.key not in events.columns:
         raise DeclarationError(
             f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}",
@@ -250,7 +321,7 @@ def _check(group: FeatureGroup) -> None:
         if isinstance(feature, Aggregate | LastK):
             where = _resolved(group, feature.name, feature.where, events)
             _expect(group, feature.name, "where", where, (dt.Boolean,))
-        if not isinstance(feature, Count | SessionStart | Ratio | Derived):
+        if not isinstance(feature, Count | SessionStart | Ratio | Derived | Attribute):
             value = _resolved(group, feature.name, feature.value, events)
             _expect(group, feature.name, "value", value, _VALUES[type(feature)])
 
@@ -314,19 +385,46 @@ def meanings(group: FeatureGroup) -> dict[str, str]:
     return found
 
 
-def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK) -> dict[str, str]:
-    events = events_table()
+def on_demand_meaning(view: OnDemand) -> str:
+    """16 hex digits that change when an on-demand view comes to mean something else.
+
+    What goes in: the text of the function's module, its inputs and their meanings, and the types of its features.
+
+    Raises:
+        DeclarationError: a function whose source cannot be found.
+    """
+    try:
+        source = inspect.getsource(inspect.getmodule(view.function) or view.function)
+    except (OSError, TypeError) as error:
+        raise DeclarationError(f"on-demand view {view.name!r}: its function has no source: {error}") from error
+    known = {f"{group.name}.{name}": meaning for group in view.of for name, meaning in meanings(group).items()}
+    inputs = [known.get(each, each) for each in view.inputs]
+    return _digest(source, view.function.__qualname__, inputs, sorted(view.features.items()))
+
+
+def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK | Attribute) -> dict[str, str]:
+    if isinstance(feature, Attribute):
+        return {feature.name: _digest(group.entity.key, _column(feature.of, feature.name))}
+    events = events_table(group.enrich)
     parts: list[object] = [group.entity.key, type(feature).__name__]
     for attribute, value in sorted(vars(feature).items()):
         if attribute in ("where", "value"):
             parts.append(_sql(events, resolve(value, events)))
         elif attribute not in ("name", "over"):
             parts.append(value)
+    named = _fields(group, feature)
+    for dimension in group.enrich:
+        found = zip(dimension.columns, dimension.event_columns, strict=True)
+        parts += [_column(dimension, column) for column, own in found if own in named]
     windows = feature.over if not isinstance(feature, LastK) else ("",)
     return {
         name: _digest(_MEANING.get(type(window), 1), *parts, window)
         for name, window in zip(names_of(feature), windows, strict=True)
     }
+
+
+def _column(dimension: Dimension, column: str) -> tuple[str, ...]:
+    return dimension.name, dimension.key, column, dimension.columns[column]
 
 
 def _sql(table: ir.Table, value: ir.Value) -> str:

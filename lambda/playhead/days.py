@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 import ibis
 import ibis.expr.types as ir
 
+from playhead.declare import Dimension
+from playhead.dimensions import enriched
 from playhead.plan import DailyPlan, Measure
 from playhead.relations import in_schema
 from schemas.tables import lake_ibis_schema
@@ -55,14 +57,16 @@ class PartialTable:
     keys: tuple[str, ...]
     labels: tuple[str, ...] = ()
     measures: tuple[Measure, ...]
+    dimensions: tuple[Dimension, ...] = ()
 
     @classmethod
     def of(cls, plan: DailyPlan) -> PartialTable:
         """The partials of a declared group. Every entity of the day has a row, also when all its sums are 0."""
-        return cls(name=plan.name, keys=(plan.key,), measures=plan.measures)
+        return cls(name=plan.name, keys=(plan.key,), measures=plan.measures, dimensions=plan.dimensions)
 
     def rows(self, events: ir.Table) -> ir.Table:
         """`dt`, keys, labels, and a BIGINT for each measure, of sums never null: one row per day, keys and labels."""
+        events = enriched(events, self.dimensions)
         for key in self.keys:
             events = events.filter(events[key].notnull())
         group = ("dt", *self.keys, *self.labels)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from playhead.compile import compile_group
-from playhead.declare import FeatureGroup, FeatureService
-from playhead.errors import ConfigError, UnknownName
-from playhead.plan import DailyPlan, Plan, SpeedPlan, speed_plan
+from playhead.declare import Attribute, Dimension, FeatureGroup, FeatureService, OnDemand
+from playhead.errors import ConfigError, DeclarationError, UnknownName
+from playhead.plan import AttributePlan, DailyPlan, Plan, SpeedPlan, speed_plan
 
-Named = TypeVar("Named", FeatureGroup, FeatureService)
+Named = TypeVar("Named", FeatureGroup, FeatureService, Dimension, OnDemand)
 
 
 @dataclass(frozen=True)
 class Declarations:
-    """All groups and services of an application.
+    """All groups, services and on-demand views of an application.
 
     >>> load_declarations().group("listener").entity.key
     'user_id'
@@ -25,10 +25,15 @@ class Declarations:
 
     groups: tuple[FeatureGroup, ...]
     services: tuple[FeatureService, ...]
+    on_demand: tuple[OnDemand, ...] = ()
 
     def group(self, name: str) -> FeatureGroup:
         """The group of that name; UnknownName when there is none."""
         return _named("feature group", name, self.groups)
+
+    def on_demand_view(self, name: str) -> OnDemand:
+        """The on-demand view of that name; UnknownName when there is none."""
+        return _named("on-demand view", name, self.on_demand)
 
     def service(self, name: str) -> FeatureService:
         """The feature service of that name; UnknownName when there is none."""
@@ -40,8 +45,31 @@ class Declarations:
 
     @property
     def speed_plans(self) -> tuple[SpeedPlan, ...]:
-        """Plans that the speed layer runs, one for each group, in the order of declaration."""
-        return tuple(speed_plan(plan) for plan in map(_plan, self.groups))
+        """Plans that the speed layer runs, one for each group of events, in the order of declaration."""
+        return tuple(speed_plan(plan) for plan in map(_plan, self.groups) if not isinstance(plan, AttributePlan))
+
+    @property
+    def attribute_plans(self) -> tuple[AttributePlan, ...]:
+        """Plans whose rows are a dimension's, in the order of declaration."""
+        return tuple(p for p in map(_plan, self.groups) if isinstance(p, AttributePlan))
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Every dimension that a group names, by name.
+
+        Raises:
+            DeclarationError: two of one name.
+        """
+        found: dict[str, Dimension] = {}
+        for group in self.groups:
+            for dimension in (*group.enrich, *(f.of for f in group.features if isinstance(f, Attribute))):
+                if found.setdefault(dimension.name, dimension) != dimension:
+                    raise DeclarationError(f"group {group.name!r}: there are two dimensions {dimension.name!r}")
+        return tuple(found[name] for name in sorted(found))
+
+    def dimension(self, name: str) -> Dimension:
+        """The dimension of that name; UnknownName when there is none."""
+        return _named("dimension", name, self.dimensions)
 
     @property
     def daily_plans(self) -> tuple[DailyPlan, ...]:
@@ -54,7 +82,7 @@ def load_declarations(package: str = "features") -> Declarations:
     """Import the application's declarations.
 
     Args:
-        package: an importable package with `GROUPS` and `SERVICES`.
+        package: an importable package with `GROUPS`, `SERVICES` and `ON_DEMAND`.
 
     Raises:
         ConfigError: no such package, or one without these names.
@@ -62,9 +90,11 @@ def load_declarations(package: str = "features") -> Declarations:
     """
     try:
         module = importlib.import_module(package)
-        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES))
+        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES), tuple(module.ON_DEMAND))
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"declarations: {error}", hint=f"a package {package!r} with GROUPS and SERVICES") from error
+        raise ConfigError(
+            f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES and ON_DEMAND"
+        ) from error
 
 
 def _plan(group: FeatureGroup) -> Plan:

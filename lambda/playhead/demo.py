@@ -28,6 +28,7 @@ from playhead.checks.skew import check_skew
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.errors import StackError
+from playhead.ingest.catalogue import MADE_UP_TRACKS
 from playhead.ingest.generator import GeneratorConfig
 from playhead.ingest.replay import ReplaySummary, replay
 from playhead.ingest.source import file_source
@@ -38,6 +39,7 @@ from playhead.plan import SessionPlan
 from playhead.relations import milliseconds
 from playhead.report.gather import gather
 from playhead.report.page import write_page
+from playhead.serving.dimension_table import load_dimension
 from playhead.serving.lander import land_served
 from playhead.serving.online import open_online_store
 from playhead.serving.online_merge import online_name
@@ -170,8 +172,9 @@ def _replay_made_up(demo: _Run) -> ReplaySummary:
         allowed_lateness_ms=milliseconds(settings.stream.allowed_lateness),
         max_message_bytes=settings.stream.max_message_bytes,
     )
-    catalogue = settings.lake / "catalog" / "tracks.parquet"
+    catalogue = settings.home / MADE_UP_TRACKS
     with generated_source(config, catalogue=catalogue, truth=demo.folder / "truth") as (source, truth):
+        load_dimension(settings, demo.declarations, "track", [catalogue])
         summary = replay(source, settings)
     demo.found["truth"] = {k: v for k, v in truth.to_json().items() if k != "config"}
     return summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ibis
@@ -12,15 +12,18 @@ from sqlglot import expressions as sge
 
 from playhead.compile import compile_group
 from playhead.declare import (
+    Attribute,
+    Days,
     Derived,
+    Dimension,
     Feature,
     FeatureGroup,
     FeatureService,
+    LatestEvents,
     Lifetime,
     Ratio,
     Session,
     Sliding,
-    Window,
     names_of,
 )
 from playhead.errors import UnknownName
@@ -37,7 +40,7 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
     plan = compile_group(group)
     if feature is not None and feature not in group.feature_names:
         raise UnknownName(f"feature of {group.name!r}", feature, group.feature_names)
-    words = {name: text for f in group.features for name, text in _words(f).items()}
+    words = {name: text for f in group.features for name, text in _words(f, group.enrich).items()}
     return {
         "group": group.name,
         "description": group.description,
@@ -58,7 +61,7 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
     }
 
 
-def _words(feature: Feature) -> Mapping[str, str]:
+def _words(feature: Feature, dimensions: Sequence[Dimension] = ()) -> Mapping[str, str]:
     """Output feature to what it is.
 
     >>> from ibis import _
@@ -68,30 +71,36 @@ def _words(feature: Feature) -> Mapping[str, str]:
     """
     if isinstance(feature, Ratio):
         return {feature.name: f"{feature.numerator} / {feature.denominator}"}
+    if isinstance(feature, Attribute):
+        digits = feature.of.digits(feature.name)
+        unit = f", in units of 10^-{digits}" if digits else ""
+        return {feature.name: f"{feature.name} of the dimension {feature.of.name}{unit}"}
     if isinstance(feature, Derived):
         return {feature.name: repr(feature.value).replace("_.", "")}
     what = f"Last {feature.k}" if hasattr(feature, "k") else type(feature).__name__
     if hasattr(feature, "value"):
-        what += f" of {_text(feature.value)}"
+        what += f" of {_text(feature.value, dimensions)}"
     if hasattr(feature, "where"):
-        what += f" where {_text(feature.where)}"
+        what += f" where {_text(feature.where, dimensions)}"
     windows = [f", {_window(window)}" for window in getattr(feature, "over", ())] or [""]
     return {name: what + window for name, window in zip(names_of(feature), windows, strict=True)}
 
 
-def _window(window: Window) -> str:
+def _window(window: Sliding | Lifetime | LatestEvents | Session | Days) -> str:
     if isinstance(window, Sliding):
         return f"last {window.label}"
     if isinstance(window, Lifetime):
         return "all time"
+    if isinstance(window, LatestEvents):
+        return f"last {window.count} events"
     if isinstance(window, Session):
         return f"this session (gap {int(window.gap.total_seconds() // 60)} min)"
     return f"{window.count} UTC days, today so far included"
 
 
-def _text(expression: Any) -> str:
+def _text(expression: Any, dimensions: Sequence[Dimension]) -> str:
     """An expression over events as SQL without the table."""
-    events = events_table()
+    events = events_table(dimensions)
     value: ir.Value = resolve(expression, events)
     query = sqlglot.parse_one(str(ibis.to_sql(events.select(x=value), dialect="duckdb")), read="duckdb")
     found = query.expressions[0].unalias()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +18,11 @@ from playhead import oracle
 from playhead.changelogs import changelog
 from playhead.compile import compile_group
 from playhead.config import Settings
-from playhead.declare import FeatureGroup, FeatureService
+from playhead.declare import VALID_FROM_MS, Current, FeatureGroup, FeatureService
+from playhead.dimensions import Tables, rows_of, table_name
 from playhead.errors import UnknownName
-from playhead.plan import DailyPlan, Plan, SpeedPlan, lake_table, speed_plan
+from playhead.on_demand import with_on_demand
+from playhead.plan import AttributePlan, DailyPlan, EventPlan, Plan, SpeedPlan, lake_table, speed_plan
 from playhead.relations import BY_DAY, T_MS, milliseconds
 from playhead.serving.asof import Feature, ViewRows
 from playhead.serving.offline_merge import MergedRows, joined, measures_of
@@ -100,7 +103,13 @@ def master_data(events: Iterable[Mapping[str, object]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=lake_arrow_schema())
 
 
-def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine: str = "duckdb") -> pa.Table:
+def evaluate(
+    service: FeatureService,
+    events: pa.Table,
+    spine: pa.Table,
+    engine: str = "duckdb",
+    dimensions: Tables = MappingProxyType({}),
+) -> pa.Table:
     """The service's features at each moment of the spine.
 
     Calendar windows are merged from the partials of the days before the moment's, and the day so far.
@@ -110,6 +119,8 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
         events: the columns of `schemas.tables.lake_arrow_schema`, each event once.
         spine: the service's keys and `event_timestamp` (timestamp[us, UTC]).
         engine: a key of `ENGINES`, or oracle.
+        dimensions: the rows of dimensions, in the columns of `playhead.dimensions.arrow_schema`; none of those that are
+            not in it.
 
     Returns:
         `view__feature` of the service, a row per row of the spine, in its order; without the service's defaults.
@@ -118,22 +129,38 @@ def evaluate(service: FeatureService, events: pa.Table, spine: pa.Table, engine:
         UnknownName: no such engine.
     """
     if engine == "oracle":
-        return _by_oracle(service, events, spine)
+        return _by_oracle(service, events, spine, dimensions)
     if engine not in ENGINES:
         raise UnknownName("engine", engine, [*ENGINES, "oracle"])
-    plans = [compile_group(group) for group in service.groups]
+    plans = [compile_group(group) for group in service.inputs]
     with tempfile.TemporaryDirectory(prefix="playhead-eval-") as folder:
-        made = ENGINES[engine]([speed_plan(plan) for plan in plans], events)
-        views = [_view(plan, rows, Path(folder)) for plan, rows in zip(plans, made, strict=True)]
+        speed = [speed_plan(plan) for plan in plans if not isinstance(plan, AttributePlan)]
+        made = dict(zip((plan.name for plan in speed), ENGINES[engine](speed, events, dimensions), strict=True))
+        views = [
+            _attributes(plan, dimensions, Path(folder))
+            if isinstance(plan, AttributePlan)
+            else _view(plan, made[speed_plan(plan).name], Path(folder))
+            for plan in plans
+        ]
         found = joined(spine.select([*keys_of(service), EVENT_TIMESTAMP]), EVENT_TIMESTAMP, views)
-        return found.select(columns_of(service))
+        return with_on_demand(service, found, spine[EVENT_TIMESTAMP]).select(columns_of(service))
 
 
-def _view(plan: Plan, rows: pa.Table, folder: Path) -> ViewRows | MergedRows:
-    """The rows as files, and how to read them."""
-    features = tuple(
+def _attributes(plan: AttributePlan, dimensions: Tables, folder: Path) -> ViewRows:
+    rows = rows_of([plan.dimension], dimensions)[table_name(plan.dimension)]
+    stamped = rows.append_column(EVENT_TIMESTAMP, rows[VALID_FROM_MS].cast(_STAMP))
+    return _written(stamped, plan.name, plan.key, _features(plan), folder)
+
+
+def _features(plan: Plan) -> tuple[Feature, ...]:
+    return tuple(
         Feature(name, f"{plan.name}__{name}", kind.to_pyarrow(), plan.empty.get(name)) for name, kind in plan.schema
     )
+
+
+def _view(plan: EventPlan, rows: pa.Table, folder: Path) -> ViewRows | MergedRows:
+    """The rows as files, and how to read them."""
+    features = _features(plan)
     stamped = rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, rows[T_MS].cast(_STAMP))
     if not isinstance(plan, DailyPlan):
         return _written(stamped, plan.name, plan.key, features, folder)
@@ -163,13 +190,13 @@ def _written(rows: pa.Table, name: str, key: str, features: tuple[Feature, ...],
     return ViewRows(name=name, path=path, format="parquet", keys=((key, key),), features=features)
 
 
-def _on_duckdb(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+def _on_duckdb(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
     from playhead.local.changelog import changelog
 
-    return [changelog(plan, events) for plan in plans]
+    return [changelog(plan, events, dimensions) for plan in plans]
 
 
-def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
     from playhead.batch.session import spark_session
     from playhead.batch.sql import run
     from playhead.config import load_settings
@@ -179,42 +206,51 @@ def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
         settings = load_settings().model_copy(update={"home": Path(home)})
         with spark_session(settings) as spark:
             frame = spark.createDataFrame(events)
+            named = {d.name: d for plan in plans for d in plan.dimensions}.values()
+            rows = {name: spark.createDataFrame(own) for name, own in rows_of(named, dimensions).items()}
             relations = [changelog(plan, lake_table("events")) for plan in plans]
-            return [run(spark, r, events=frame).toArrow().cast(r.schema().to_pyarrow()) for r in relations]
+            return [run(spark, r, events=frame, **rows).toArrow().cast(r.schema().to_pyarrow()) for r in relations]
 
 
-def _on_flink(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+def _on_flink(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
     from playhead.speed.evaluate import changelogs
 
-    return changelogs(plans, events)
+    return changelogs(plans, events, dimensions)
 
 
-ENGINES: Mapping[str, Callable[[Sequence[SpeedPlan], pa.Table], list[pa.Table]]] = {
+ENGINES: Mapping[str, Callable[[Sequence[SpeedPlan], pa.Table, Tables], list[pa.Table]]] = {
     "duckdb": _on_duckdb,
     "spark": _on_spark,
     "flink": _on_flink,
 }
-"""Engine to what makes the changelogs of plans on it, each from all events: the key, `event_timestamp_ms` and the
-features, a row per (key, event_timestamp_ms)."""
+"""Engine to what makes the changelogs of plans on it, each from all events and the dimensions: the key,
+`event_timestamp_ms` and the features, a row per (key, event_timestamp_ms)."""
 
 
-def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table) -> pa.Table:
+def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table, dimensions: Tables) -> pa.Table:
     """Row by row, from the events of the row's entity."""
     columns: dict[str, pa.Array] = {}
     moments = pc.floor_temporal(spine[EVENT_TIMESTAMP], unit="millisecond").cast(_STAMP).cast(pa.int64()).to_pylist()
     rows = events.to_pylist()
-    for group in service.groups:
+    known = {name: table.to_pylist() for name, table in dimensions.items()}
+    for group in service.inputs:
         own: dict[str | None, list[Mapping[str, object]]] = {}
-        for row in rows:
+        for row in oracle.enriched(group, rows, known):
             own.setdefault(row[group.entity.key], []).append(row)
         keys = spine[group.entity.key].to_pylist()
-        values = [_oracles(group, own.get(key, []), key, moment) for key, moment in zip(keys, moments, strict=True)]
+        values = [
+            _oracles(group, own.get(key, []), key, moment, known) for key, moment in zip(keys, moments, strict=True)
+        ]
         for name, kind in compile_group(group).schema:
             columns[f"{group.name}__{name}"] = pa.array([value[name] for value in values], kind.to_pyarrow())
-    return pa.table(columns).select(columns_of(service))
+    return with_on_demand(service, pa.table(columns), spine[EVENT_TIMESTAMP]).select(columns_of(service))
 
 
-def _oracles(group: FeatureGroup, events: Sequence[oracle.Event], key: str | None, moment: int) -> dict[str, object]:
+def _oracles(
+    group: FeatureGroup, events: Sequence[oracle.Event], key: str | None, moment: int, dimensions: oracle.Rows
+) -> dict[str, object]:
     if key is None:
         return dict.fromkeys(group.feature_names)
+    if group.kind is Current:
+        return oracle.attributes_at(group, key, moment, dimensions)
     return oracle.values_at(group, events, key, moment)

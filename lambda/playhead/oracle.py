@@ -10,15 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from playhead.declare import (
+    VALID_FROM_MS,
     Aggregate,
+    Attribute,
     Count,
     CountDistinct,
     Days,
     Derived,
+    Dimension,
     FeatureGroup,
     First,
     Last,
     LastK,
+    LatestEvents,
     Lifetime,
     Max,
     Mean,
@@ -28,6 +32,7 @@ from playhead.declare import (
     SessionStart,
     Sliding,
     Sum,
+    Window,
     names_of,
 )
 from playhead.errors import UnsupportedError
@@ -37,7 +42,32 @@ from schemas.tables import event_ibis_schema
 Event = Mapping[str, Any]
 
 _DAY_MS = 86_400_000
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Dimension to its rows."""
+
 _EVENT_TYPES = dict(event_ibis_schema())
+
+
+def enriched(group: FeatureGroup, events: Sequence[Event], dimensions: Rows) -> Sequence[Event]:
+    """The events with the columns of the group's dimensions, of the latest row of their key that is not after them."""
+    for dimension in group.enrich:
+        events = [
+            {**event, **_held(dimension, event[dimension.key], event["event_time_ms"], dimensions)} for event in events
+        ]
+    return events
+
+
+def attributes_at(group: FeatureGroup, entity: str, time_ms: int, dimensions: Rows) -> dict[str, Any]:
+    """The features of a group of attributes as they hold at a moment, epoch milliseconds; null where nothing does."""
+    (dimension,) = {f.of.name: f.of for f in group.features if isinstance(f, Attribute)}.values()
+    held = _held(dimension, entity, time_ms, dimensions)
+    return {name: held[f"{dimension.name}_{name}"] for name in group.feature_names}
+
+
+def _held(dimension: Dimension, key: str | None, time_ms: int, dimensions: Rows) -> dict[str, Any]:
+    rows = [r for r in dimensions.get(dimension.name, ()) if r[dimension.key] == key and r[VALID_FROM_MS] <= time_ms]
+    row = max(rows, key=lambda r: r[VALID_FROM_MS], default={})
+    return {f"{dimension.name}_{column}": row.get(column) for column in dimension.columns}
 
 
 def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms: int) -> dict[str, Any]:
@@ -45,7 +75,7 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
 
     Args:
         group: the declared group.
-        events: events of any entities, in any order, without duplicates.
+        events: events of any entities, in any order, without duplicates, `enriched` if the group is.
         entity: value of the group's key.
         time_ms: epoch milliseconds; the latest row at or before it counts, so events of its own second do not.
 
@@ -55,22 +85,26 @@ def values_at(group: FeatureGroup, events: Sequence[Event], entity: str, time_ms
     stamp = time_ms // 1000 * 1000
     seen = [e for e in events if e[group.entity.key] == entity and e["event_time_ms"] < stamp]
     seen.sort(key=lambda e: (e["event_time_ms"], e["kafka_partition"], e["kafka_offset"]))
+    types = _EVENT_TYPES | {name: kind for d in group.enrich for name, kind in d.event_columns.items()}
     values: dict[str, Any] = {}
     for feature in group.features:
+        if isinstance(feature, Attribute):
+            raise UnsupportedError("attributes are no aggregates: see attributes_at")
         if isinstance(feature, Ratio):
             bottom = values[feature.denominator]
             top = values[feature.numerator]
             values[feature.name] = top / bottom if bottom and top is not None else None
         elif isinstance(feature, Derived):
             numbers = {n: v for n, v in values.items() if not isinstance(v, str | list)}
-            types = {n: "float64" if isinstance(v, float) else "int64" for n, v in numbers.items()}
-            values[feature.name] = evaluate_over(feature.value, numbers, types)
+            kinds = {n: "float64" if isinstance(v, float) else "int64" for n, v in numbers.items()}
+            values[feature.name] = evaluate_over(feature.value, numbers, kinds)
         elif isinstance(feature, LastK):
-            matching = [e for e in seen if _evaluate(feature.where, e) and _evaluate(feature.value, e) is not None]
-            values[feature.name] = [_evaluate(feature.value, e) for e in reversed(matching)][: feature.k] or None
+            matching = [e for e in seen if evaluate_over(feature.where, e, types)]
+            known = [v for e in matching if (v := evaluate_over(feature.value, e, types)) is not None]
+            values[feature.name] = known[::-1][: feature.k] or None
         else:
             for name, window in zip(names_of(feature), feature.over, strict=False):
-                values[name] = _aggregate(feature, _inside(window, seen, stamp))
+                values[name] = _aggregate(feature, window, _inside(window, seen, stamp), types)
     return values
 
 
@@ -91,7 +125,7 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
     if isinstance(window, Sliding):
         start = stamp - int(window.length.total_seconds() * 1000)
         return [e for e in seen if e["event_time_ms"] >= start]
-    if isinstance(window, Lifetime):
+    if isinstance(window, Lifetime | LatestEvents):
         return seen
     if isinstance(window, Session):
         gap_ms = int(window.gap.total_seconds() * 1000)
@@ -107,16 +141,20 @@ def _inside(window: Any, seen: list[Event], stamp: int) -> list[Event] | None:
     raise UnsupportedError(f"the oracle does not read {type(window).__name__} windows")
 
 
-def _aggregate(feature: Aggregate | SessionStart, events: list[Event] | None) -> Any:
+def _aggregate(
+    feature: Aggregate | SessionStart, window: Window, events: list[Event] | None, types: Mapping[str, Any]
+) -> Any:
     """Of events in their order; None is a window that cannot be told."""
     if events is None:
         return None
     if isinstance(feature, SessionStart):
         return int(events[0]["event_time_ms"])
-    matching = [e for e in events if _evaluate(feature.where, e)]
+    matching = [e for e in events if evaluate_over(feature.where, e, types)]
+    if isinstance(window, LatestEvents):
+        matching = matching[-window.count :]
     if isinstance(feature, Count):
         return len(matching)
-    known = [value for e in matching if (value := _evaluate(feature.value, e)) is not None]
+    known = [value for e in matching if (value := evaluate_over(feature.value, e, types)) is not None]
     return _NAIVE[type(feature)](known)
 
 
@@ -129,7 +167,3 @@ _NAIVE: Mapping[type, Callable[[list[Any]], Any]] = {
     Last: lambda known: known[-1] if known else None,
     CountDistinct: lambda known: len(set(known)),
 }
-
-
-def _evaluate(expression: Any, event: Event) -> Any:
-    return evaluate_over(expression, event, _EVENT_TYPES)

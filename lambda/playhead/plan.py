@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -17,23 +17,27 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from playhead.declare import (
-    Expression,
-)
+from playhead.declare import Dimension, Expression
 from playhead.expressions import evaluate_over, resolve
 from schemas.tables import event_ibis_schema, lake_ibis_schema
 
 _DAY = timedelta(days=1)
 
 
-def events_table() -> ir.Table:
-    """The event table that declarations are written against."""
-    return ibis.table(event_ibis_schema(), name="events")
+def events_table(dimensions: Sequence[Dimension] = ()) -> ir.Table:
+    """The event table that declarations are written against, with the columns of the dimensions."""
+    return ibis.table({**event_ibis_schema(), **_columns_of(dimensions)}, name="events")
 
 
-def lake_table(name: str) -> ir.Table:
-    """The master data as an engine knows it: the event's columns, and where it came from."""
-    return ibis.table(lake_ibis_schema(), name=name)
+def lake_table(name: str, dimensions: Sequence[Dimension] = ()) -> ir.Table:
+    """The master data as an engine knows it: the event's columns, and where it came from; with dimensions the columns
+    that it was enriched with.
+    """
+    return ibis.table({**lake_ibis_schema(), **_columns_of(dimensions)}, name=name)
+
+
+def _columns_of(dimensions: Sequence[Dimension]) -> dict[str, str]:
+    return {name: kind for dimension in dimensions for name, kind in dimension.event_columns.items()}
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,26 @@ class Valued:
 
 @dataclass(frozen=True)
 class Latest(Valued):
-    """The last `k` values, most recent first."""
+    """Of the last `k` events: a list of their values, most recent first, the sum of their values, or how many have one.
+
+    A list is of the last `k` that have a value.
+    """
 
     k: int
+    how: Literal["list", "sum", "count"] = "list"
+
+    def matches(self, events: ir.Table) -> ir.BooleanValue:
+        """Whether the event is one of them."""
+        return super().matches(events) if self.how == "list" else resolve(self.where, events)
+
+    def own(self, events: ir.Table) -> ir.Value:
+        """What an event brings."""
+        value = resolve(self.value, events)
+        if self.how == "list":
+            return value
+        one, none = ibis.literal(1, "int64"), ibis.literal(0, "int64")
+        known: ir.IntegerValue = value.cast("int64") if self.how == "sum" else one
+        return ibis.ifelse(value.notnull(), known, none)
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ class SlidingPlan:
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+    dimensions: tuple[Dimension, ...] = ()
     by_day: bool = False
     """Whether each UTC day of a key is a key of its own; see `relations.keyed`."""
 
@@ -172,6 +194,7 @@ class SlidingPlan:
     def empty(self) -> dict[str, int | float]:
         """Features that are not null without a row: an entity's windows are empty before its first event."""
         names = [s.name for s in self.sums] + [name for d in self.distincts for name, _ in d.windows]
+        names += [latest.name for latest in self.latest if latest.how != "list"]
         values: dict[str, Any] = dict.fromkeys(names, 0) | {name: None for e in self.extremes for name, _ in e.windows}
         for computed in self.derived:
             types = {name: "float64" if isinstance(value, float) else "int64" for name, value in values.items()}
@@ -193,6 +216,7 @@ class SessionPlan:
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+    dimensions: tuple[Dimension, ...] = ()
 
     @property
     def empty(self) -> dict[str, int | float]:
@@ -228,6 +252,7 @@ class DailyPlan:
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+    dimensions: tuple[Dimension, ...] = ()
 
     @property
     def empty(self) -> dict[str, int | float]:
@@ -259,17 +284,37 @@ class DailyPlan:
             derived=(),
             schema=tuple((measure.name, dt.int64) for measure in self.measures),
             fingerprint=self.fingerprint,
+            dimensions=self.dimensions,
             by_day=True,
         )
+
+
+@dataclass(frozen=True)
+class AttributePlan:
+    """Columns of a dimension as features: its rows are the changelog, and no engine makes them."""
+
+    name: str
+    key: str
+    dimension: Dimension
+    schema: tuple[tuple[str, dt.DataType], ...]
+    fingerprint: str
+
+    @property
+    def empty(self) -> dict[str, int | float]:
+        """None: of what the dimension does not have nothing is known."""
+        return {}
 
 
 SpeedPlan: TypeAlias = SlidingPlan | SessionPlan
 """What the speed layer runs: a changelog."""
 
-Plan: TypeAlias = SpeedPlan | DailyPlan
+EventPlan: TypeAlias = SpeedPlan | DailyPlan
+"""What is made from events."""
+
+Plan: TypeAlias = EventPlan | AttributePlan
 
 
-def speed_plan(plan: Plan) -> SpeedPlan:
+def speed_plan(plan: EventPlan) -> SpeedPlan:
     """The plan's changelog: of calendar windows, the partials of each day as it goes."""
     return plan.today if isinstance(plan, DailyPlan) else plan
 

@@ -20,7 +20,7 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.expressions import resolve
-from playhead.plan import Plan, SlidingPlan, SpeedPlan
+from playhead.plan import EventPlan, SlidingPlan, SpeedPlan
 
 T_MS = "event_timestamp_ms"
 BATCH_ORDER = ("event_time_ms", "kafka_partition", "kafka_offset")
@@ -71,7 +71,7 @@ def union(ticks: Sequence[ir.Table]) -> ir.Table:
     return reduce(lambda a, b: a.union(b), ticks)
 
 
-def in_schema(plan: Plan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
+def in_schema(plan: EventPlan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
     """The plan's features from its sums and lists, ratios divided."""
     found = dict(values)
     for computed in plan.derived:

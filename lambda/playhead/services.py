@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from playhead.compile import compile_group
-from playhead.declare import Default, FeatureGroup, FeatureService
+from playhead.declare import Default, FeatureGroup, FeatureService, OnDemand
 from playhead.errors import ConfigError, DeclarationError, UnknownName
 
 
@@ -34,12 +34,16 @@ class _Service(BaseModel):
         return f"{self.scenario}_v{self.version}"
 
 
-def load_services(file: Path, groups: Sequence[FeatureGroup]) -> tuple[FeatureService, ...]:
+def load_services(
+    file: Path, groups: Sequence[FeatureGroup], on_demand: Sequence[OnDemand] = ()
+) -> tuple[FeatureService, ...]:
     """The services of a file, named `<scenario>_v<version>`: versions of a scenario stand side by side.
 
     Args:
-        file: YAML: a list of scenario, version, features, each of these a group or `group.feature`, and defaults.
+        file: YAML: a list of scenario, version, features, each of these a group, an on-demand view or
+            `group.feature`, and defaults.
         groups: what is declared.
+        on_demand: likewise.
 
     Raises:
         ConfigError: a file that is absent or no YAML, or a field that is missing, unknown or not allowed; it names it.
@@ -57,22 +61,30 @@ def load_services(file: Path, groups: Sequence[FeatureGroup]) -> tuple[FeatureSe
     names = [service.name for service in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{file}: {name} is there twice", hint="a change of a service is a new version")
-    return tuple(_service(service, groups) for service in found)
+    return tuple(_service(service, groups, on_demand) for service in found)
 
 
-def _service(given: _Service, groups: Sequence[FeatureGroup]) -> FeatureService:
-    known = {group.name: group for group in groups}
+def _service(given: _Service, groups: Sequence[FeatureGroup], on_demand: Sequence[OnDemand]) -> FeatureService:
+    known: dict[str, FeatureGroup | OnDemand] = {group.name: group for group in groups}
+    known |= {view.name: view for view in on_demand}
     read: dict[str, None] = {}
     for feature in given.features:
         name, _, own = feature.partition(".")
         if name not in known:
             raise UnknownName(f"group in service {given.name!r}", name, known)
         read |= dict.fromkeys([feature] if own else [f"{name}.{each}" for each in known[name].feature_names])
-    wanted = [group for group in groups if any(each.startswith(f"{group.name}.") for each in read)]
-    service = FeatureService(name=given.name, groups=tuple(wanted), features=tuple(read), defaults=given.defaults)
+    named = {each.partition(".")[0] for each in read}
+    service = FeatureService(
+        name=given.name,
+        groups=tuple(group for group in groups if group.name in named),
+        on_demand=tuple(view for view in on_demand if view.name in named),
+        features=tuple(read),
+        defaults=given.defaults,
+    )
     for feature, value in given.defaults.items():
-        group, _, own = feature.partition(".")
-        kind = dict(compile_group(known[group]).schema)[own]
+        name, _, own = feature.partition(".")
+        view = known[name]
+        kind = dt.dtype(view.features[own]) if isinstance(view, OnDemand) else dict(compile_group(view).schema)[own]
         if not _fits(value, kind):
             raise DeclarationError(f"service {given.name!r}: the default of {feature!r} is {value!r}, expected {kind}")
     return service

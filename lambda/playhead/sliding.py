@@ -103,7 +103,9 @@ def rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
         for name, _ in extreme.windows:
             values[name] = _placed_value(windows[name], extreme.kind) if extreme.ordered else windows[name]
     for latest in plan.latest:
-        values[latest.name] = windows[latest.name].substr(PREFIX).split(SEPARATOR)
+        text = windows[latest.name].substr(PREFIX)
+        number = ibis.coalesce(text.cast("int64"), 0) if latest.how != "list" else None
+        values[latest.name] = text.split(SEPARATOR) if number is None else number
     stamp = {T_MS: second_end(windows.tick_ms)}
     return windows.select(plan.key, **stamp, **in_schema(plan, values))
 
@@ -146,21 +148,27 @@ def _different(plan: SlidingPlan, distinct: Distinct, pairs: ir.Table) -> list[i
 
 
 def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
-    """A tick with the last-K list as text behind its place in the key's order, so that the newest is the maximum."""
+    """A tick with the last K as text behind its place in the key's order, so that the newest is the maximum."""
     on = events.filter(latest.matches(events))
-    value = resolve(latest.value, on)
+    held = on.mutate(held=_of_latest(plan, latest, on, order))
+    return _tick(plan, held, held.event_time_ms.cast("int64"), {latest.name: placed(held, held.held)})
+
+
+def _of_latest(plan: SlidingPlan, latest: Latest, on: ir.Table, order: Sequence[str]) -> ir.StringValue:
+    """What the last K events up to each give: their sum, or their values joined, newest first."""
+    value, preceding = latest.own(on), before_latest(latest.k)
+    if preceding == 0:
+        # Flink has no frame of one row.
+        return value.cast("string")
+    window = ibis.window(group_by=plan.key, order_by=list(order), preceding=preceding, following=0)
+    if latest.how != "list":
+        return value.sum().over(window).cast("string")
     if order == BATCH_ORDER:
         newest_first = [ibis.desc(column) for column in order]
-        window = ibis.window(group_by=plan.key, order_by=newest_first, preceding=0, following=latest.k - 1)
-        collected = on.mutate(names=value.collect().over(window))
-        names = collected.names.join(SEPARATOR)
-    else:
-        # A stream's frames only run from old to new: the joined names are turned, each of them turned before.
-        window = ibis.window(group_by=plan.key, order_by=list(order), preceding=latest.k - 1, following=0)
-        collected = on.mutate(names=value.reverse().collect().over(window))
-        names = collected.names.join(SEPARATOR).reverse()
-    time_ms = collected.event_time_ms.cast("int64")
-    return _tick(plan, collected, time_ms, {latest.name: placed(collected, names)})
+        backwards = ibis.window(group_by=plan.key, order_by=newest_first, preceding=0, following=preceding)
+        return value.collect().over(backwards).join(SEPARATOR)
+    # A stream's frames only run from old to new: the joined names are turned, each of them turned before.
+    return value.reverse().collect().over(window).join(SEPARATOR).reverse()
 
 
 def _placed_value(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
@@ -185,6 +193,10 @@ def _tick(plan: SlidingPlan, table: ir.Table, tick_ms: ir.IntegerValue, given: M
 
 def before(length: timedelta) -> int:
     return milliseconds(length) - 1
+
+
+def before_latest(count: int) -> int:
+    return count - 1
 
 
 def _zero() -> ir.IntegerValue:

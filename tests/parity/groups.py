@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibis import _
 
 import features
-from features.entities import ends_play, is_play, is_skip, user
+from features.entities import ends_play, is_play, is_skip, tracks, user
 from playhead.compile import compile_group
 from playhead.declare import (
     Count,
@@ -22,6 +22,7 @@ from playhead.declare import (
     SessionStart,
     Sum,
     days,
+    latest,
     lifetime,
     session,
     sliding,
@@ -97,6 +98,43 @@ EVERY_DAILY = FeatureGroup(
         Ratio("spread", "least_7d", "most_7d"),
     ),
 )
+EVERY_ENRICHED = FeatureGroup(
+    name="every_enriched",
+    entity=user,
+    enrich=(tracks,),
+    features=(
+        Count("pop", where=is_play & (_.track_genre == "pop"), over=sliding("1m", "1h")),
+        Sum("tempo", _.track_tempo, where=is_play, over=(*sliding("1h"), *latest(1, 3))),
+        Mean("valence", _.track_valence, where=is_play, over=latest(2, 20)),
+        Mean("energy", _.track_energy, where=ends_play, over=(*sliding("1h"), *latest(3))),
+        CountDistinct("genres", _.track_genre, where=is_play, over=sliding("1h")),
+        Last("last_artist", _.track_artist_id, where=is_play, over=sliding("1d")),
+        LastK("last_genres", _.track_genre, k=3, where=is_play),
+        LastK("newest_genre", _.track_genre, k=1, where=is_play),
+        Ratio("pop_share", "pop_1h", "genres_1h"),
+        Derived("valence_scaled", _.valence_last_20 / 1_000),
+    ),
+)
+ENRICHED_SESSION = FeatureGroup(
+    name="enriched_session",
+    entity=user,
+    enrich=(tracks,),
+    features=(
+        SessionStart("start", over=session()),
+        Max("fastest", _.track_tempo, where=is_play, over=session()),
+        CountDistinct("genres", _.track_genre, where=is_play, over=session()),
+    ),
+)
+ENRICHED_DAILY = FeatureGroup(
+    name="enriched_daily",
+    entity=user,
+    enrich=(tracks,),
+    features=(
+        Count("jazz", where=is_play & (_.track_genre == "jazz"), over=days(1, 7)),
+        Mean("tempo", _.track_tempo, where=is_play, over=days(7)),
+    ),
+)
+ENRICHED = (EVERY_ENRICHED, ENRICHED_SESSION, ENRICHED_DAILY)
 
-ALL = (*features.GROUPS, EVERY_SLIDING, ONLY_EXTREMES, ONLY_DISTINCT, EVERY_SESSION, EVERY_DAILY)
+ALL = (*features.GROUPS, EVERY_SLIDING, ONLY_EXTREMES, ONLY_DISTINCT, EVERY_SESSION, EVERY_DAILY, *ENRICHED)
 SPEED = [group for group in ALL if isinstance(compile_group(group), SlidingPlan | SessionPlan)]

@@ -6,22 +6,24 @@ import pyarrow as pa
 
 from playhead.compile import compile_group
 from playhead.evaluate import ENGINES
-from playhead.plan import SpeedPlan, speed_plan
+from playhead.plan import AttributePlan, SpeedPlan, speed_plan
 from playhead.relations import T_MS
 from tests.parity.groups import ALL
-from tests.parity.streams import as_table, many_streams, seeds
+from tests.parity.streams import as_table, many_streams, random_tracks, seeds
 
-PLANS = [speed_plan(compile_group(group)) for group in ALL]
-
-
-def events_of_streams(few: int, many: int) -> pa.Table:
-    """So many random streams at once, the many with `make parity`."""
-    return as_table([event for part in seeds(few, many, at_once=many) for event in many_streams(part, 120)])
+PLANS = [speed_plan(p) for p in map(compile_group, ALL) if not isinstance(p, AttributePlan)]
 
 
-def changelogs(engine: str, events: pa.Table) -> dict[str, pa.Table]:
+def streams(few: int, many: int) -> tuple[pa.Table, pa.Table]:
+    """So many random streams at once, the many with `make parity`, and the versions of their tracks."""
+    parts = seeds(few, many, at_once=many)
+    events = as_table([event for part in parts for event in many_streams(part, 120)])
+    return events, pa.concat_tables(map(random_tracks, parts))
+
+
+def changelogs(engine: str, events: pa.Table, tracks: pa.Table) -> dict[str, pa.Table]:
     """Group to its rows, by entity and time."""
-    made = zip(PLANS, ENGINES[engine](PLANS, events), strict=True)
+    made = zip(PLANS, ENGINES[engine](PLANS, events, {"track": tracks}), strict=True)
     return {plan.name: rows.sort_by([(plan.key, "ascending"), (T_MS, "ascending")]) for plan, rows in made}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from features.entities import tracks
+from playhead.dimensions import arrow_schema
 from playhead.serving.spine import EVENT_TIMESTAMP
 from schemas.tables import lake_arrow_schema
 
@@ -41,6 +43,33 @@ def random_events(seed: int, size: int, users: int = 3) -> list[dict[str, Any]]:
     return events
 
 
+def _users(seed: int) -> int:
+    return {0: 1, 5: 500}.get(seed % 10, 3)
+
+
+def random_tracks(seeds: range) -> pa.Table:
+    """Versions of the tracks of `many_streams`: some from the beginning, some from about an event's moment on, one
+    track not at all; nulls in them."""
+    rows = []
+    for seed in seeds:
+        rng = random.Random(f"{seed}/tracks")
+        times = [event["event_time_ms"] for event in random_events(seed, 60, _users(seed))]
+        for track in range(3):
+            moments = {0} if rng.random() < 0.5 else set()
+            moments |= {rng.choice(times) + rng.choice([-1, 0, 0, 1]) for _ in range(3)}
+            for moment in moments:
+                genre = rng.choice(["pop", "jazz", "metal", None])
+                own = {
+                    "artist_id": f"a{rng.randrange(3)}",
+                    "genre": genre,
+                    "tempo": rng.randrange(600, 2_000),
+                    "duration_ms": 1,
+                }
+                sound = {"valence": rng.randrange(1_001), "energy": rng.choice([None, rng.randrange(1_001)])}
+                rows.append({"track_id": f"{seed}/t{track}", "valid_from_ms": moment, **own, **sound})
+    return pa.Table.from_pylist(rows, schema=arrow_schema(tracks))
+
+
 def seeds(few: int, many: int, at_once: int) -> list[range]:
     """Seeds of random streams, in parts: `few`, or with `make parity` `many`, from `PARITY_SEED` on."""
     first = int(os.environ.get("PARITY_SEED", "0"))
@@ -53,8 +82,7 @@ def many_streams(seeds: range, size: int) -> list[dict[str, Any]]:
     every other tenth hundreds; they come in no order."""
     events = []
     for seed in seeds:
-        users = {0: 1, 5: 500}.get(seed % 10, 3)
-        for event in random_events(seed, size, users):
+        for event in random_events(seed, size, _users(seed)):
             own = {name: f"{seed}/{event[name]}" for name in _OWN if event[name] is not None}
             events.append(event | own | {"kafka_offset": 100_000 * seed + event["kafka_offset"]})
     random.Random(seeds.start).shuffle(events)

@@ -13,7 +13,7 @@ from playhead.local.changelog import changelog
 from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
 from tests.parity.groups import ALL, SPEED
-from tests.parity.streams import as_table, many_streams, seeds, spine_of
+from tests.parity.streams import as_table, many_streams, random_tracks, seeds, spine_of
 
 SERVICE = FeatureService(name="parity", groups=ALL)
 
@@ -22,7 +22,9 @@ SERVICE = FeatureService(name="parity", groups=ALL)
 def test_duckdb_equals_the_oracle(streams: range) -> None:
     events = many_streams(streams, 100)
     table, spine = as_table(events), spine_of(events, streams.start, 500)
-    found, expected = evaluate(SERVICE, table, spine), evaluate(SERVICE, table, spine, "oracle")
+    tracks = {"track": random_tracks(streams)}
+    found = evaluate(SERVICE, table, spine, dimensions=tracks)
+    expected = evaluate(SERVICE, table, spine, "oracle", tracks)
     differ = [name for name in expected.column_names if not found[name].equals(expected[name])]
     assert not differ, [(n, found[n].to_pylist(), expected[n].to_pylist()) for n in differ[:1]]
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from playhead.plan import SpeedPlan
-from tests.parity.rows import PLANS, assert_same, changelogs, events_of_streams
+from tests.parity.rows import PLANS, assert_same, changelogs, streams
 
 pytestmark = pytest.mark.stack
 Rows = dict[str, pa.Table]
@@ -14,8 +14,8 @@ Rows = dict[str, pa.Table]
 
 @pytest.fixture(scope="module")
 def both() -> tuple[Rows, Rows]:
-    events = events_of_streams(12, 20)
-    return changelogs("flink", events), changelogs("duckdb", events)
+    given = streams(12, 20)
+    return changelogs("flink", *given), changelogs("duckdb", *given)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)

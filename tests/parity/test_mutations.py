@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
-from playhead import merge, sessions, sliding
+from playhead import dimensions, merge, sessions, sliding
 from playhead.declare import FeatureGroup, FeatureService
 from playhead.evaluate import evaluate
-from tests.parity.groups import EVERY_DAILY, EVERY_SESSION, EVERY_SLIDING, ONLY_DISTINCT, ONLY_EXTREMES
-from tests.parity.streams import as_table, many_streams, spine_of
+from tests.parity.groups import EVERY_DAILY, EVERY_ENRICHED, EVERY_SESSION, EVERY_SLIDING, ONLY_DISTINCT, ONLY_EXTREMES
+from tests.parity.streams import as_table, many_streams, random_tracks, spine_of
+
+
+def later(versions: Any) -> Any:
+    """A dimension whose rows hold from a millisecond later on."""
+    return versions.mutate(valid_from_ms=versions.valid_from_ms + 1)
+
 
 MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
     "an expiry a millisecond later": (EVERY_SLIDING, sliding, "milliseconds", lambda ms: ms + 1),
@@ -22,6 +28,8 @@ MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
     "a gap a millisecond longer": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms + 1),
     "a gap a millisecond shorter": (EVERY_SESSION, sessions, "milliseconds", lambda ms: ms - 1),
     "a stamp a second earlier": (EVERY_SLIDING, sliding, "second_end", lambda stamp: stamp - 1_000),
+    "a version that holds a millisecond later": (EVERY_ENRICHED, dimensions, "versions", later),
+    "one event more among the latest": (EVERY_ENRICHED, sliding, "before_latest", lambda count: count + 1),
     "a day that begins a millisecond later": (EVERY_DAILY, merge, "day_of", lambda ms: ms + 1),
 }
 
@@ -31,9 +39,9 @@ def test_a_bound_moved_by_one_unit_is_found(name: str, monkeypatch: pytest.Monke
     group, module, function, moved = MUTATIONS[name]
     service = FeatureService(name="mutated", groups=(group,))
     events = many_streams(range(20), 100)
-    table, spine = as_table(events), spine_of(events, 0, 500)
-    expected = evaluate(service, table, spine, "oracle")
-    assert evaluate(service, table, spine).equals(expected)
+    table, spine, tracks = as_table(events), spine_of(events, 0, 500), {"track": random_tracks(range(20))}
+    expected = evaluate(service, table, spine, "oracle", tracks)
+    assert evaluate(service, table, spine, dimensions=tracks).equals(expected)
     right = getattr(module, function)
     monkeypatch.setattr(module, function, lambda *given: moved(right(*given)))
-    assert not evaluate(service, table, spine).equals(expected)
+    assert not evaluate(service, table, spine, dimensions=tracks).equals(expected)

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from playhead.plan import SpeedPlan
-from tests.parity.rows import PLANS, assert_same, changelogs, events_of_streams
+from tests.parity.rows import PLANS, assert_same, changelogs, streams
 from tests.spark import spark  # noqa: F401 — the fixture
 
 pytestmark = pytest.mark.spark
@@ -16,8 +16,8 @@ Rows = dict[str, pa.Table]
 
 @pytest.fixture(scope="module")
 def both(spark: SparkSession) -> tuple[Rows, Rows]:  # noqa: F811
-    events = events_of_streams(12, 50)
-    return changelogs("spark", events), changelogs("duckdb", events)
+    given = streams(12, 50)
+    return changelogs("spark", *given), changelogs("duckdb", *given)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)

@@ -1,9 +1,9 @@
 """The backfill: the speed groups' changelog, made again from the master data by the same plan, late events included.
 
-It goes by days. Of each day it keeps what it was made from: the declaration, and the files of the events that its rows
-may hold. So a run makes what is missing, goes on where one was stopped, and finds the days that late events have
-touched. Of groups with lists, lifetimes or sessions a row may hold any event before it: their days are made in one
-go, and a late event touches every day after it.
+It goes by days. Of each day it keeps what it was made from: the declaration, the files of the events that its rows may
+hold, and what dimensions say of these events. So a run makes what is missing, goes on where one was stopped, and finds
+the days that late events have touched. Of groups with lists, lifetimes or sessions a row may hold any event before it:
+their days are made in one go, and a late event touches every day after it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pyspark.sql import functions as f
 from playhead.batch.changelog import changelog
 from playhead.batch.corrections import Correction, correction
 from playhead.batch.digests import digest, forget, keep, kept
+from playhead.batch.dimensions import enrichment_digests, read_dimensions
 from playhead.batch.events import count_of, digest_of, read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.session import spark_session
@@ -116,7 +117,7 @@ def backfill(
     files = {day: digest_of(lake, day) for day in days}
     parts = {}
     for plan in plans:
-        now = _digests(plan, wanted[plan.name], files)
+        now = _digests(lake, plan, wanted[plan.name], files)
         pending = _pending(lake, plan, now, heal=heal, again=again)
         new = not heal and first is None and last is None and len(pending) == len(now)
         # A plan that reaches back for ever is made in one go: each part would read all that was before. And so is what
@@ -176,10 +177,11 @@ def _wanted(plan: SpeedPlan, days: Sequence[date], first: date | None, last: dat
     return sorted(day for day in found if (first is None or day >= first) and (last is None or day <= last))
 
 
-def _digests(plan: SpeedPlan, wanted: Sequence[date], files: Mapping[date, str | None]) -> dict[date, str]:
-    """Of each day what it would be made from now."""
+def _digests(lake: Path, plan: SpeedPlan, wanted: Sequence[date], files: Mapping[date, str | None]) -> dict[date, str]:
+    """Of each day what it would be made from now: the declaration, files of events, rows of dimensions."""
+    known = enrichment_digests(lake, plan.dimensions)
     return {
-        day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, list(files))))}"
+        day: f"{plan.fingerprint} {digest(*(files[each] for each in _inputs(plan, day, list(files))), *known(day))}"
         for day in wanted
     }
 
@@ -251,7 +253,8 @@ class _Work:
         with self._lock:
             # The name of the events in the SQL is one for all threads, until the frame is made.
             events = read_events(spark, lake, part.inputs)
-            rows = _rows(spark, plan, events.where(events.event_time_ms >= part.begins_ms), self._created_at)
+            since = events.where(events.event_time_ms >= part.begins_ms)
+            rows = _rows(spark, plan, since, read_dimensions(spark, lake, plan.dimensions), self._created_at)
         texts = [day.isoformat() for day in days]
         rows = rows.where(rows.dt.isin(texts))
         if self._heal:
@@ -270,8 +273,14 @@ class _Work:
         keep(backfill_folder(lake), {plan.name: part.days})
 
 
-def _rows(spark: SparkSession, plan: SpeedPlan, events: DataFrame, created_at: datetime) -> DataFrame:
-    rows = changelog(spark, plan, events)
+def _rows(
+    spark: SparkSession,
+    plan: SpeedPlan,
+    events: DataFrame,
+    dimensions: Mapping[str, DataFrame],
+    created_at: datetime,
+) -> DataFrame:
+    rows = changelog(spark, plan, events, dimensions)
     moment = f.timestamp_millis(f.col(T_MS))
     return rows.select(
         plan.key,

@@ -24,6 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from playhead.batch.charts import CATALOG, LENGTHS, LISTENING, charts, listening
+from playhead.batch.dimensions import read_dimensions
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import partials_path, pending, write_partials
@@ -35,6 +36,8 @@ from playhead.checks import quality, results
 from playhead.config import Settings
 from playhead.days import DAY, BatchDays, PartialTable, days_table, end_ms_of, end_of, lengths_of, view_rows
 from playhead.declarations import load_declarations
+from playhead.declare import VALID_FROM_MS, Dimension
+from playhead.dimensions import table_name
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan
 from playhead.published import published, with_days, write_mark
@@ -113,7 +116,8 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
     with open_online_store(settings.redis):
         progress("starting Spark")
     with spark_session(settings) as spark:
-        batch = _Batch(settings, spark, load_declarations().daily_plans, progress)
+        declarations = load_declarations()
+        batch = _Batch(settings, spark, declarations.daily_plans, declarations.dimensions, progress)
         good = batch.write_partials(wanted)
         good = batch.write_views(good) if good else []
         if good:
@@ -140,6 +144,7 @@ class _Batch:
     settings: Settings
     spark: SparkSession
     plans: Sequence[DailyPlan]
+    dimensions: Sequence[Dimension]
     progress: Progress
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
@@ -245,7 +250,7 @@ class _Batch:
         inputs = {
             LISTENING: listened,
             "days": self._days(calendar, LENGTHS),
-            "catalog": read_catalog(self.spark, self.lake),
+            "catalog": read_catalog(self.spark, self.lake, self.dimensions),
         }
         made = {chart: run(self.spark, chart.rows, **inputs) for chart in charts(listening(self.plans))}
         return {chart.name: stamped(rows, [chart.key], self.created_at) for chart, rows in made.items()}
@@ -261,12 +266,13 @@ class _Batch:
         return self.lake / "views" / view
 
 
-def read_catalog(spark: SparkSession, lake: Path) -> DataFrame:
-    """Track and genre, one row per track; empty without `lake/catalog/tracks.parquet`."""
-    file = lake / "catalog" / "tracks.parquet"
-    if not file.is_file():
+def read_catalog(spark: SparkSession, lake: Path, dimensions: Sequence[Dimension]) -> DataFrame:
+    """Track and genre, one row per track, as the newest row of a dimension by `track_id` says; empty without one."""
+    found = [d for d in dimensions if d.key == "track_id" and "genre" in d.columns]
+    if not found:
         return spark.createDataFrame([], ", ".join(f"{name} STRING" for name in CATALOG))
-    return spark.read.parquet(str(file)).groupBy("track_id").agg(f.min("genre").alias("genre"))
+    rows = read_dimensions(spark, lake, found[:1])[table_name(found[0])]
+    return rows.groupBy("track_id").agg(f.max_by("genre", VALID_FROM_MS).alias("genre"))
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Daily partials: the sums of a day, from which the windows of days are made.
 
-A partial is right as long as the day's files and the meaning of its measures are what they were. Both are kept as a
-digest beside the tables, so that a run finds by itself what is missing, what late events have changed, and what a new
-declaration has.
+A partial is right as long as the day's files, what dimensions say of its events, and the meaning of its measures are
+what they were. These are kept as a digest beside the tables, so that a run finds by itself what is missing, what late events
+have changed, and what a new declaration has.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TypeAlias
 from pyspark.sql import DataFrame, SparkSession
 
 from playhead.batch.digests import digest, keep, kept
+from playhead.batch.dimensions import enrichment_digests, read_dimensions
 from playhead.batch.events import digest_of
 from playhead.batch.jobs import side_by_side
 from playhead.batch.sql import compiled, run
@@ -32,12 +33,13 @@ def pending(lake: Path, tables: Sequence[PartialTable], days: Iterable[date], ag
     Ask before the events are read: a file that comes meanwhile then makes its day pending the next time.
     """
     made, days = kept(_folder(lake)), sorted({*days, *again})
+    known = {table.name: enrichment_digests(lake, table.dimensions) for table in tables}
     files = {day: digest_of(lake, day) for day in days}
     found: dict[str, dict[date, str | None]] = {}
     for table in tables:
-        meaning, known = compiled(table.rows(dated_events())), made.get(table.name, {})
-        now = {day: files[day] and digest(meaning, files[day]) for day in days}
-        found[table.name] = {d: own for d, own in now.items() if d in again or own != known.get(d.isoformat())}
+        meaning, before = compiled(table.rows(dated_events())), made.get(table.name, {})
+        now = {day: files[day] and digest(meaning, files[day], *known[table.name](day)) for day in days}
+        found[table.name] = {d: own for d, own in now.items() if d in again or own != before.get(d.isoformat())}
     return found
 
 
@@ -56,7 +58,8 @@ def write_partials(
     writes = []
     for table in (t for t in tables if todo[t.name]):
         days = list(todo[table.name])
-        rows = run(spark, table.rows(dated_events()), events=events)
+        dimensions = read_dimensions(spark, lake, table.dimensions)
+        rows = run(spark, table.rows(dated_events()), events=events, **dimensions)
         rows = rows.where(rows.dt.isin([day.isoformat() for day in days]))
         writes.append(functools.partial(replace_days, rows, partials_path(lake, table.name), days))
     side_by_side(writes)

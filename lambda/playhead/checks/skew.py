@@ -197,7 +197,7 @@ def _differences(service: FeatureService, column: str, served: pa.Table, offline
     table = ibis.table(ibis.Schema.from_pyarrow(pairs.schema), "pairs")
     differing = table.filter(~table.served.identical_to(table.offline)).order_by("place").limit(_SHOWN_PER_FEATURE)
     found = _query(differing, pairs=pairs).to_pylist()
-    (view,) = (g.name for g in service.groups if column in {f"{g.name}__{f}" for f in g.feature_names})
+    stamp = _stamp_of(column.partition("__")[0])
     rows = served.take([pair["place"] for pair in found]).to_pylist()
     return [
         Difference(
@@ -206,7 +206,8 @@ def _differences(service: FeatureService, column: str, served: pa.Table, offline
             request_id=row["request_id"],
             entities={key: row[key] for key in keys_of(service)},
             serve_time=row["serve_time"].isoformat(),
-            served_event_timestamp_ms=row[_stamp_of(view)],
+            # What is computed on demand is of no row.
+            served_event_timestamp_ms=row.get(stamp),
             served=pair["served"],
             offline=pair["offline"],
         )

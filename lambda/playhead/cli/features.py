@@ -91,10 +91,13 @@ def _sql(group: FeatureGroup, engine: str) -> str:
 
     from playhead.changelogs import changelog
     from playhead.compile import compile_group
-    from playhead.errors import UnknownName
-    from playhead.plan import lake_table, speed_plan
+    from playhead.errors import InputError, UnknownName
+    from playhead.plan import AttributePlan, lake_table, speed_plan
 
-    rows = changelog(speed_plan(compile_group(group)), lake_table("events"))
+    plan = compile_group(group)
+    if isinstance(plan, AttributePlan):
+        raise InputError(f"group {group.name!r} is read from the dimension {plan.dimension.name!r}: no engine makes it")
+    rows = changelog(speed_plan(plan), lake_table("events"))
     if engine == "duckdb":
         return str(ibis.to_sql(rows, dialect="duckdb"))
     if engine == "spark":

@@ -132,11 +132,13 @@ def _generator_config(made_up: Mapping[str, Any], settings: Settings) -> Generat
 
 
 def _replay_made_up(config: GeneratorConfig, truth: Path | None, settings: Settings, pace: Pace, as_json: bool) -> None:
+    from playhead.declarations import load_declarations
+    from playhead.ingest.catalogue import MADE_UP_TRACKS
     from playhead.ingest.truth import generated_source
+    from playhead.serving.dimension_table import load_dimension
 
-    # The batch layer knows genres from this file.
-    catalogue = settings.lake / "catalog" / "tracks.parquet"
-    with generated_source(config, catalogue=catalogue, truth=truth) as (source, account):
+    with generated_source(config, catalogue=settings.home / MADE_UP_TRACKS, truth=truth) as (source, account):
+        load_dimension(settings, load_declarations(), "track", [settings.home / MADE_UP_TRACKS])
         summary = _send(source, settings, pace, first_ms=config.start_ms)
     _report(summary, {"truth": account.to_json()}, as_json)
 

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
+MADE_UP_TRACKS = Path("generated", "tracks.parquet")
+"""Where in a home the tracks are written, for the dimension `track` to be loaded from."""
+
 TRACKS_PER_ARTIST = 8
 ZIPF_EXPONENT = 0.9
 """Popularity of the track of rank r is in proportion to 1 / r^0.9."""

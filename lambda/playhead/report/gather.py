@@ -11,13 +11,18 @@ from playhead import stack
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.errors import PlayheadError
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan
 from playhead.report.facts import Facts, Flink, Group, Job, Kafka, Service, Unread
 from playhead.report.stages import read_stages
 
 Value = TypeVar("Value")
 
-_KINDS: dict[type[Plan], str] = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily"}
+_KINDS: dict[type[Plan], str] = {
+    SlidingPlan: "sliding",
+    SessionPlan: "session",
+    DailyPlan: "daily",
+    AttributePlan: "attributes",
+}
 
 
 def gather(settings: Settings, declarations: Declarations, *, now: datetime | None = None) -> Facts:

@@ -155,7 +155,7 @@ def _services(declarations: Declarations, deployed: Mapping[str, feast.FeatureSe
         if service.name not in deployed:
             yield service.name, "added"
             continue
-        now = {group.name: sorted(service.features_of(group)) for group in service.groups}
+        now = {view.name: sorted(service.features_of(view)) for view in service.views}
         was = deployed[service.name]
         yield service.name, "same" if features_of(was) == now and was.tags == tags_of(service) else "changed"
     for name in sorted(deployed.keys() - {service.name for service in declarations.services}):

@@ -8,10 +8,12 @@ from typing import Any
 
 import feast
 from feast.errors import FeastObjectNotFoundException
+from feast.on_demand_feature_view import OnDemandFeatureView
 from sqlalchemy import URL
 from sqlalchemy.engine import CreateEnginePlugin
 from sqlalchemy.exc import SQLAlchemyError
 
+from playhead.compile import on_demand_meaning
 from playhead.config import PROJECT, Settings, load_settings
 from playhead.declarations import Declarations
 from playhead.errors import InputError
@@ -80,6 +82,7 @@ def apply(settings: Settings, declarations: Declarations) -> Applied:
     store = _store(settings)
     objects = feast_objects(declarations, settings)
     sources = [each.batch_source for each in objects if isinstance(each, feast.FeatureView)]
+    sources += [s for o in objects if isinstance(o, OnDemandFeatureView) for s in o.source_request_sources.values()]
     declared = {(type(each), each.name) for each in [*objects, *sources]}
     stale = [each for each in _registered(store) if (type(each), each.name) not in declared]
     if any(isinstance(each, feast.FeatureView) for each in stale):
@@ -89,7 +92,7 @@ def apply(settings: Settings, declarations: Declarations) -> Applied:
     store.apply(objects, objects_to_delete=stale, partial=False)
     return Applied(
         entities=_names(objects, feast.Entity),
-        views=_names(objects, feast.FeatureView),
+        views=_names(objects, feast.FeatureView) + _names(objects, OnDemandFeatureView),
         services=_names(objects, feast.FeatureService),
         removed=tuple(sorted({each.name for each in stale})),
     )
@@ -114,12 +117,19 @@ def applied_service(
     expected = {o.name: o for o in feast_objects(declarations, settings) if isinstance(o, feast.FeatureView)}
     try:
         service = store.get_feature_service(name)
-        views = {group.name: store.get_feature_view(group.name) for group in declared.groups}
+        views = {group.name: store.get_feature_view(group.name) for group in declared.inputs}
+        on_demand = [store.get_on_demand_feature_view(view.name) for view in declared.on_demand]
     except FeastObjectNotFoundException as error:
         raise InputError(f"{settings.registry}: {error}", hint=_APPLY) from error
     for view in views.values():
         _check_view(settings, view, expected[view.name])
-    now = {group.name: sorted(declared.features_of(group)) for group in declared.groups}
+    for own, view in zip(on_demand, declared.on_demand, strict=True):
+        if own.tags.get(FINGERPRINT) != on_demand_meaning(view):
+            raise InputError(
+                f"{settings.registry}: on-demand view {own.name!r} was applied before its declaration changed",
+                hint=_APPLY,
+            )
+    now = {view.name: sorted(declared.features_of(view)) for view in declared.views}
     if features_of(service) != now or service.tags != tags_of(declared):
         raise InputError(
             f"{settings.registry}: service {name!r} was applied before its declaration changed", hint=_APPLY
@@ -161,7 +171,8 @@ class HomeRegistry(CreateEnginePlugin):
 
 def _registered(store: feast.FeatureStore) -> list[FeastObject]:
     entities = [entity for entity in store.list_entities() if entity.name != "__dummy"]
-    return [*entities, *store.list_feature_views(), *store.list_feature_services(), *store.list_data_sources()]
+    views = [*store.list_feature_views(), *store.list_on_demand_feature_views()]
+    return [*entities, *views, *store.list_feature_services(), *store.list_data_sources()]
 
 
 def _names(objects: list[FeastObject], kind: type[Any]) -> tuple[str, ...]:

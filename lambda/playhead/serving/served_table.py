@@ -47,6 +47,9 @@ def served_schema(service: FeatureService, declarations: Declarations) -> pa.Sch
         types = dict(plan.schema)
         fields += [(f"{plan.name}__{feature}", types[feature].to_pyarrow()) for feature in service.features_of(group)]
         fields += [(_stamp_of(plan.name), pa.int64())]
+    for view in service.on_demand:
+        kinds = {name: pa.type_for_alias(kind) for name, kind in view.features.items()}
+        fields += [(f"{view.name}__{feature}", kinds[feature]) for feature in service.features_of(view)]
     fields += [("fingerprints", pa.map_(pa.string(), pa.string()))]
     return pa.schema([*fields, ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64()), ("dt", pa.string())])
 

@@ -41,7 +41,7 @@ def read_spine(
         InputError: a file that is absent, unreadable or of another format, a column that is missing,
             there twice or a feature's, or a value of `event_timestamp` that is no moment.
     """
-    table = _read(path, {*keys, *texts, EVENT_TIMESTAMP})
+    table = read_table(path, {*keys, *texts, EVENT_TIMESTAMP})
     needed = [*keys, EVENT_TIMESTAMP]
     missing = [column for column in needed if column not in table.column_names]
     if missing:
@@ -57,22 +57,22 @@ def read_spine(
         raise InputError(f"{path}: it already has {', '.join(taken)}", hint="rename or drop these columns")
     for key in keys:
         table = _with(table, key, _text(path, key, table[key]))
-    return _with(table, EVENT_TIMESTAMP, _moments(path, table[EVENT_TIMESTAMP]))
+    return _with(table, EVENT_TIMESTAMP, moments(path, EVENT_TIMESTAMP, table[EVENT_TIMESTAMP]))
 
 
 def keys_of(service: FeatureService) -> list[str]:
-    """Join keys of a service's groups.
+    """Join keys of a service's groups, and of those that its on-demand views are computed from.
 
     >>> from playhead.declarations import load_declarations
     >>> keys_of(load_declarations().service("listener_v1"))
     ['user_id', 'track_id', 'artist_id']
     """
-    return list(dict.fromkeys(group.entity.key for group in service.groups))
+    return list(dict.fromkeys(group.entity.key for group in service.inputs))
 
 
 def columns_of(service: FeatureService) -> list[str]:
     """Names of a service's features, `view__feature`, in the order of the declarations."""
-    return [f"{group.name}__{feature}" for group in service.groups for feature in service.features_of(group)]
+    return [f"{view.name}__{feature}" for view in service.views for feature in service.features_of(view)]
 
 
 def with_defaults(service: FeatureService, features: pa.Table) -> pa.Table:
@@ -123,10 +123,19 @@ def write_rows(rows: pa.Table, features: pa.Table, output: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _read(path: Path, texts: set[str]) -> pa.Table:
+def read_table(path: Path, texts: set[str]) -> pa.Table:
+    """A `.csv` file with a header, or a `.parquet` file.
+
+    Args:
+        path: the file.
+        texts: columns that are text in a CSV file even where they look like numbers. An empty one is null.
+
+    Raises:
+        InputError: a file that is absent, unreadable or of another format.
+    """
     kind = path.suffix.lower()
     if kind not in {".csv", ".parquet"}:
-        raise InputError(f"{path}: a spine is a .csv or .parquet file, got {kind or 'no ending'}")
+        raise InputError(f"{path}: expected a .csv or .parquet file, got {kind or 'no ending'}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -153,27 +162,32 @@ def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def _moments(path: Path, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def moments(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of moments, timestamp[us, UTC]: from timestamps, epoch milliseconds or ISO 8601 text.
+
+    Raises:
+        InputError: what is none of these, or before 2000; it names file, column and row.
+    """
     kind = column.type
     if pa.types.is_timestamp(kind):
         aware = column if kind.tz else pc.assume_timezone(column, "UTC")
-        moments = pc.floor_temporal(aware, unit="microsecond").cast(MOMENT)
+        found = pc.floor_temporal(aware, unit="microsecond").cast(MOMENT)
     elif pa.types.is_integer(kind):
-        moments = _from_epoch_ms(column)
+        found = _from_epoch_ms(column)
     elif _is_text(kind):
-        moments = _from_text(column.cast(pa.string()))
+        found = _from_text(column.cast(pa.string()))
     else:
-        raise InputError(f"{path}: column {EVENT_TIMESTAMP!r} is {kind}", hint=f"allowed: {_ALLOWED}")
+        raise InputError(f"{path}: column {name!r} is {kind}", hint=f"allowed: {_ALLOWED}")
     earliest = pa.scalar(datetime.fromtimestamp(EARLIEST_MS / 1000, tz=UTC), MOMENT)
-    wrong = pc.fill_null(pc.less_equal(moments, earliest), True)
+    wrong = pc.fill_null(pc.less_equal(found, earliest), True)
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()
         raise InputError(
-            f"{path}: row {row + 1}: {EVENT_TIMESTAMP} {column[row].as_py()!r} is no moment "
+            f"{path}: row {row + 1}: {name} {column[row].as_py()!r} is no moment "
             f"({pc.sum(wrong).as_py()} of {len(column)} rows)",
             hint=f"allowed: {_ALLOWED}",
         )
-    return moments
+    return found
 
 
 def _from_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

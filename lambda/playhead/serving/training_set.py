@@ -11,6 +11,7 @@ import pyarrow as pa
 import structlog
 
 from playhead.checks import results
+from playhead.compile import on_demand_meaning
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.errors import InputError
@@ -32,8 +33,8 @@ log = structlog.get_logger()
 class TrainingSet:
     """What was written: one row per row of the spine, and how long it took.
 
-    `fingerprints` says by group which declaration the values have; `nulls` counts the nulls of each feature, those too
-    that a default has filled.
+    `fingerprints` says by group and on-demand view which declaration the values have; `nulls` counts the nulls of each
+    feature, those too that a default has filled.
     """
 
     service: str
@@ -76,7 +77,10 @@ def build_training_set(
         service=service,
         output=str(output),
         rows=rows.num_rows,
-        fingerprints={group.name: declarations.plan(group.name).fingerprint for group in declared.groups},
+        fingerprints={
+            **{group.name: declarations.plan(group.name).fingerprint for group in declared.inputs},
+            **{view.name: on_demand_meaning(view) for view in declared.on_demand},
+        },
         nulls={name: features[name].null_count for name in features.column_names},
         seconds=round(time.monotonic() - started, 3),
     )

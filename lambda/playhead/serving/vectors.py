@@ -1,5 +1,5 @@
-"""From a request to feature vectors: which rows a service needs, read in one round trip, and merged where they are of
-windows of days."""
+"""From a request to feature vectors: which rows a service needs, read in one round trip, merged where they are of
+windows of days, and what is computed from them on demand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from playhead.declarations import Declarations
-from playhead.declare import FeatureGroup, FeatureService
+from playhead.declare import MOMENT, FeatureGroup, FeatureService, OnDemand
 from playhead.errors import UnsupportedError
+from playhead.on_demand import computed
 from playhead.plan import DailyPlan, Plan
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status, read_rows
@@ -90,6 +91,24 @@ class _View:
         return MergedRow("missing", self._empty, None) if row is None else MergedRow("refused", {}, None)
 
 
+class _Computed:
+    """An on-demand view as a service has it."""
+
+    def __init__(self, service: FeatureService, view: OnDemand) -> None:
+        self.keys = {group.entity.key for group in view.of}
+        self._view = view
+        self._columns = [(f"{view.name}__{name}", name) for name in service.features_of(view)]
+        self._defaults = {name: service.defaults.get(f"{view.name}.{name}") for _, name in self._columns}
+
+    def add(self, parts: Sequence[Part], read: Sequence[Mapping[str, Value]], at_ms: int) -> None:
+        """Compute the features of each part from what was read for it: `group.feature` to value."""
+        inputs = {each: [own.get(each) for own in read] for each in self._view.inputs if each != MOMENT}
+        found = computed(self._view, inputs, [at_ms] * len(parts))
+        for column, name in self._columns:
+            for part, value in zip(parts, found[name], strict=True):
+                part.values[column] = self._defaults[name] if value is None else value
+
+
 class VectorService:
     """One feature service, compiled: its views by the entity key that they hang on.
 
@@ -104,7 +123,7 @@ class VectorService:
     def __init__(self, service: FeatureService, declarations: Declarations) -> None:
         self.name = service.name
         views = []
-        for group in service.groups:
+        for group in service.inputs:
             plan = declarations.plan(group.name)
             if plan.key not in (*REQUEST_KEYS, *CANDIDATE_KEYS):
                 raise UnsupportedError(
@@ -114,6 +133,9 @@ class VectorService:
             views.append(_View(service, group, plan))
         self._shared = [view for view in views if view.key in REQUEST_KEYS]
         self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]
+        on_demand = [_Computed(service, view) for view in service.on_demand]
+        self._shared_computed = [view for view in on_demand if not view.keys & {*CANDIDATE_KEYS}]
+        self._candidate_computed = [view for view in on_demand if view.keys & {*CANDIDATE_KEYS}]
 
     def fetch(
         self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities], clock_s: Callable[[], float]
@@ -146,7 +168,23 @@ class VectorService:
         }
         statuses = Counter((view.name, row.status) for (view, _), row in rows.items())
         parts = [_part(views, entities, rows) for views, entities in asked]
+        read = [_read(views, entities, rows) for views, entities in asked]
+        for shared_view in self._shared_computed:
+            shared_view.add(parts[:1], read[:1], serve_time_ms)
+        of_candidates = [read[0] | own for own in read[1:]]
+        for candidate_view in self._candidate_computed:
+            candidate_view.add(parts[1:], of_candidates, serve_time_ms)
         return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
+
+
+def _read(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> dict[str, Value]:
+    """`group.feature` to value, without defaults."""
+    found: dict[str, Value] = {}
+    for view in views:
+        entity = entities.get(view.key)
+        if entity is not None:
+            found |= {f"{view.name}.{name}": value for name, value in rows[view, entity].values.items()}
+    return found
 
 
 def _part(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> Part:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import ibis.expr.datatypes as dt
 from feast import Entity, FeatureService, FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat, ParquetFormat
-from feast.types import Array, Float64, Int64, String
+from feast.data_source import RequestSource
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.transformation.pandas_transformation import PandasTransformation
+from feast.types import Array, Float64, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
-from playhead.compile import compile_group, meanings
+from playhead.compile import compile_group, meanings, on_demand_meaning
 from playhead.config import Settings
 from playhead.declarations import Declarations, load_declarations
-from playhead.declare import FeatureGroup
+from playhead.declare import MOMENT, FeatureGroup, OnDemand
 from playhead.declare import FeatureService as DeclaredService
+from playhead.dimensions import table_path
 from playhead.errors import InputError, UnsupportedError
-from playhead.plan import DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.serving.feast_on_demand import frame_function, frame_function_source
+from playhead.serving.spine import EVENT_TIMESTAMP
 
 FeastObject: TypeAlias = Any
-"""A Feast `Entity`, `FeatureView` or `FeatureService`."""
+"""A Feast `Entity`, `FeatureView`, `OnDemandFeatureView` or `FeatureService`."""
 
 FINGERPRINT = "fingerprint"
 """The tag of a view that holds its plan's fingerprint."""
@@ -33,7 +40,7 @@ _EMPTY = "empty"
 """The tag of a feature that holds its value for an entity without a row."""
 
 _KIND = "kind"
-_KINDS = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily"}
+_KINDS = {SlidingPlan: "sliding", SessionPlan: "session", DailyPlan: "daily", AttributePlan: "attributes"}
 _TYPES: dict[dt.DataType, Any] = {
     dt.int64: Int64,
     dt.float64: Float64,
@@ -50,7 +57,7 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
         settings: says where the lake is. It may be empty: a view whose rows do not exist yet has nulls.
 
     Returns:
-        Entities, views (named like their group, tagged with `kind` and `fingerprint`) and services.
+        Entities, views (named like their group, tagged with `kind` and `fingerprint`), on-demand views and services.
 
     Raises:
         UnsupportedError: a feature's type that Feast does not have.
@@ -60,15 +67,34 @@ def feast_objects(declarations: Declarations, settings: Settings) -> list[FeastO
         for group in declarations.groups
     }
     views = {group.name: _view(group, entities[group.entity.name], settings) for group in declarations.groups}
+    on_demand = {view.name: _on_demand(view, views) for view in declarations.on_demand}
     services = [
         FeatureService(
             name=service.name,
-            features=[views[group.name][service.features_of(group)] for group in service.groups],
+            features=[(views | on_demand)[view.name][service.features_of(view)] for view in service.views],
             tags=tags_of(service),
         )
         for service in declarations.services
     ]
-    return [*entities.values(), *views.values(), *services]
+    return [*entities.values(), *views.values(), *on_demand.values(), *services]
+
+
+def _on_demand(view: OnDemand, views: Mapping[str, FeatureView]) -> OnDemandFeatureView:
+    meaning = on_demand_meaning(view)
+    sources: list[Any] = [views[group.name] for group in view.of]
+    if MOMENT in view.inputs:
+        sources.append(RequestSource(name=MOMENT, schema=[Field(name=EVENT_TIMESTAMP, dtype=UnixTimestamp)]))
+    return OnDemandFeatureView(
+        name=view.name,
+        description=view.description,
+        schema=[Field(name=name, dtype=_TYPES[dt.dtype(kind)]) for name, kind in view.features.items()],
+        sources=sources,
+        mode="pandas",
+        feature_transformation=PandasTransformation(
+            udf=frame_function(view), udf_string=frame_function_source(view, meaning)
+        ),
+        tags={FINGERPRINT: meaning},
+    )
 
 
 def _view(group: FeatureGroup, entity: Entity, settings: Settings) -> FeatureView:
@@ -131,12 +157,15 @@ def _field_tags(plan: Plan, name: str) -> dict[str, str]:
 
 
 def _source(plan: Plan, settings: Settings) -> FileSource:
-    daily = isinstance(plan, DailyPlan)
-    folder = settings.lake.absolute() / ("views" if daily else "speed") / plan.name
+    lake = settings.lake.absolute()
+    if isinstance(plan, AttributePlan):
+        folder = table_path(lake, plan.dimension)
+    else:
+        folder = lake / ("views" if isinstance(plan, DailyPlan) else "speed") / plan.name
     return FileSource(
         name=plan.name,
         path=str(folder),
-        file_format=DeltaFormat() if daily else ParquetFormat(),
+        file_format=DeltaFormat() if isinstance(plan, DailyPlan | AttributePlan) else ParquetFormat(),
         timestamp_field="event_timestamp",
         created_timestamp_column="created_at",
     )

@@ -14,10 +14,9 @@ from playhead import changelogs, relations, sessions, sliding
 from playhead.plan import Distinct, SessionPlan, SlidingPlan, SpeedPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier, state_ttl
-from schemas.tables import lake_columns
 
 EVENTS = "events"
-"""The view of valid events that are not late, with `rowtime`."""
+"""The view of valid events that are not late, with `rowtime` and the columns of the dimensions."""
 
 ROWTIME = "rowtime"
 
@@ -49,7 +48,7 @@ def add_group(tables: StreamTableEnvironment, plan: SpeedPlan) -> GroupTables:
 
 
 def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
-    events = _stream_table(lake_table(EVENTS))
+    events = _stream_table(lake_table(EVENTS, plan.dimensions))
     on = relations.keyed(plan, events)
     listed = _ordered(tables, plan, on) if plan.latest else on
     pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
@@ -85,7 +84,7 @@ def _before(length: timedelta) -> ir.IntervalValue:
 
 
 def _session(tables: StreamTableEnvironment, plan: SessionPlan) -> GroupTables:
-    events = _stream_table(lake_table(EVENTS))
+    events = _stream_table(lake_table(EVENTS, plan.dimensions))
     on = relations.keyed(plan, events)
     pairs = _settled(tables, f"{plan.name}_pairs", sessions.pairs(plan, on, (ROWTIME,)))
     ticks = _ticks(tables, plan, sessions.ticks(plan, on, pairs, (ARRIVAL,)))
@@ -137,17 +136,18 @@ def _ordered(tables: StreamTableEnvironment, plan: SlidingPlan, events: ir.Table
     gives its rows in order.
     """
     source = _view(tables, f"{plan.name}_listed", sql.compiled(sliding.listed_events(plan, events)))
-    columns = ", ".join(map(sql.name, lake_columns()))
+    listed = lake_table(f"{plan.name}_ordered", plan.dimensions)
+    columns = ", ".join(map(sql.name, listed.columns))
     order = ", ".join(map(sql.name, relations.BATCH_ORDER))
-    name = _view(
+    _view(
         tables,
-        f"{plan.name}_ordered",
+        listed.get_name(),
         f"SELECT {columns}, PROCTIME() AS {sql.name(ARRIVAL)} FROM (SELECT *, ROW_NUMBER() OVER ("
         f"PARTITION BY {sql.name(plan.key)}, `window_start`, `window_end` ORDER BY {order}) AS `rank` "
         f"FROM TABLE(TUMBLE(TABLE {sql.name(source)}, DESCRIPTOR({sql.name(ROWTIME)}), INTERVAL '1' SECOND))) "
         f"WHERE `rank` <= {_EVERY_ROW}",
     )
-    return _stream_table(lake_table(name), ARRIVAL)
+    return _stream_table(listed, ARRIVAL)
 
 
 def _named(tables: StreamTableEnvironment, name: str, table: ir.Table) -> ir.Table:

@@ -6,8 +6,12 @@ vectorised one, because a call per row costs several times as much.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from playhead.declare import Dimension
+from playhead.dimensions import Lookup, lookup_file
 from schemas.decode import decode
 from schemas.tables import event_columns
 
@@ -30,23 +34,82 @@ KEPT_BYTES = 15_000_000
 _SQL = {"string": "STRING", "int64": "BIGINT"}
 
 
-def decoded_columns() -> dict[str, str]:
-    """What comes out, by name and SQL type: the event's columns and `late`, all null when `reason` is set.
+def decoded_columns(dimensions: Sequence[Dimension] = ()) -> dict[str, str]:
+    """What comes out, by name and SQL type: the event's columns, `late` and the dimensions' columns, all null when
+    `reason` is set.
 
     `bad_payload`, `bad_partition` and `bad_offset` are null on good rows, so that one key, (event_id, bad_partition,
     bad_offset), tells good rows apart by their event and bad ones by their record.
     """
     event = {name: _SQL[kind] for name, kind in event_columns().items()}
     where = {"kafka_partition": "INT", "kafka_offset": "BIGINT", "late": "BOOLEAN"}
-    return event | where | {"reason": "STRING", "bad_payload": "BYTES", "bad_partition": "INT", "bad_offset": "BIGINT"}
+    bad = {"reason": "STRING", "bad_payload": "BYTES", "bad_partition": "INT", "bad_offset": "BIGINT"}
+    known = {name: _SQL[kind] for dimension in dimensions for name, kind in dimension.event_columns.items()}
+    return event | where | bad | known
 
 
-def decode_batch(records: pd.DataFrame, max_bytes: int) -> pd.DataFrame:
+class Dimensions:
+    """The dimensions of a lake as they are now: a file that was replaced is opened anew.
+
+    Args:
+        lake: its root.
+        dimensions: which. One that was never loaded knows nothing.
+    """
+
+    def __init__(self, lake: Path, dimensions: Sequence[Dimension]) -> None:
+        self.all = tuple(dimensions)
+        self._lake = lake
+        self._open: dict[str, tuple[tuple[int, int], Lookup]] = {}
+
+    def lookups(self) -> list[Lookup | None]:
+        """A lookup of each; None where there is no file."""
+        return [self._lookup(dimension, lookup_file(self._lake, dimension)) for dimension in self.all]
+
+    def _lookup(self, dimension: Dimension, file: Path) -> Lookup | None:
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            return None
+        identity = (found.st_ino, found.st_mtime_ns)
+        known = self._open.get(dimension.name)
+        if known is None or known[0] != identity:
+            known = self._open[dimension.name] = (identity, Lookup.open(dimension, file))
+        return known[1]
+
+    def __reduce__(self) -> tuple[type[Dimensions], tuple[Path, tuple[Dimension, ...]]]:
+        # To another process goes where the files are, not what is open here.
+        return Dimensions, (self._lake, self.all)
+
+
+def enriched_columns(
+    dimensions: Sequence[Dimension],
+    lookups: Sequence[Lookup | None],
+    columns: Mapping[str, Sequence[Any]],
+) -> dict[str, Sequence[Any]]:
+    """The dimensions' columns for a batch of events.
+
+    Args:
+        dimensions: which.
+        lookups: of each; None knows nothing.
+        columns: the events' own, among them the keys and `event_time_ms`; null where there is no event.
+    """
+    found: dict[str, Sequence[Any]] = {}
+    moments_ms = [moment or 0 for moment in columns["event_time_ms"]]
+    for dimension, lookup in zip(dimensions, lookups, strict=True):
+        if lookup is None:
+            found |= {name: [None] * len(moments_ms) for name in dimension.event_columns}
+        else:
+            found |= lookup.values(columns[dimension.key], moments_ms)
+    return found
+
+
+def decode_batch(records: pd.DataFrame, max_bytes: int, dimensions: Dimensions | None = None) -> pd.DataFrame:
     """Decode a batch of Kafka records.
 
     Args:
         records: the columns of `PASSED`, in their order. A null payload counts as an empty message.
         max_bytes: a longer payload is `too_large`.
+        dimensions: what events are enriched with.
 
     Returns:
         One row per record, in its order, with the columns of `decoded_columns`.
@@ -64,6 +127,9 @@ def decode_batch(records: pd.DataFrame, max_bytes: int) -> pd.DataFrame:
         else:
             late = result[event_time] <= behind_ms
             rows.append((*result, partition, offset, late, None, None, None, None))
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    values = zip(*rows, strict=True) if rows else ([] for _ in names)
+    columns: dict[str, Sequence[Any]] = dict(zip(names, map(list, values), strict=True))
+    if dimensions is not None:
+        columns |= enriched_columns(dimensions.all, dimensions.lookups(), columns)
     # Object columns: pandas would turn an integer column with nulls into floats, which cannot hold every int64.
-    return pd.DataFrame({n: pd.Series(list(c), dtype=object) for n, c in zip(names, columns, strict=True)})
+    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})

@@ -14,23 +14,25 @@ import pyarrow as pa
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from playhead.plan import SpeedPlan
+from playhead.declare import Dimension
+from playhead.dimensions import Lookup, Tables, sorted_rows
+from playhead.plan import SpeedPlan, lake_table
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
+from playhead.speed.decode import enriched_columns
 from playhead.speed.job import table_environment
-from playhead.speed.sinks import LAKE_TYPES
-from schemas.tables import lake_columns
 
 
-def changelogs(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
+def changelogs(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
     """The changelog of each plan, by the speed job's own operators.
 
-    The end of the events is the end of time: every expiry is in it.
+    The end of the events is the end of time: every expiry is in it. Events are enriched as when they are decoded.
 
     Args:
         plans: of sliding or session windows.
         events: the columns of `schemas.tables.lake_arrow_schema`, each event once; none is late.
+        dimensions: their rows.
 
     Returns:
         For each plan its key, `event_timestamp_ms` and its features, one row per (key, event_timestamp_ms), unsorted.
@@ -40,7 +42,8 @@ def changelogs(plans: Sequence[SpeedPlan], events: pa.Table) -> list[pa.Table]:
         environment = StreamExecutionEnvironment.get_execution_environment()
         environment.set_parallelism(1)
         tables = table_environment(environment)
-        _add_events(tables, events, folder / "events.jsonl")
+        named = tuple({d.name: d for plan in plans for d in plan.dimensions}.values())
+        _add_events(tables, _enriched(events, named, dimensions), named, folder / "events.jsonl")
         inserts = tables.create_statement_set()
         for plan in plans:
             rows = f"SELECT * FROM {sql.name(add_group(tables, plan).rows)}"
@@ -53,10 +56,22 @@ def _schema(plan: SpeedPlan) -> dict[str, dt.DataType]:
     return {plan.key: dt.string, T_MS: dt.int64, **dict(plan.schema)}
 
 
-def _add_events(tables: StreamTableEnvironment, events: pa.Table, file: Path) -> None:
+def _enriched(events: pa.Table, dimensions: Sequence[Dimension], tables: Tables) -> pa.Table:
+    rows = {d.name: tables[d.name] for d in dimensions if d.name in tables}
+    lookups = [Lookup(d, sorted_rows(d, rows[d.name])) if d.name in rows else None for d in dimensions]
+    keys = {"event_time_ms", *(dimension.key for dimension in dimensions)}
+    found = enriched_columns(dimensions, lookups, {name: events[name].to_pylist() for name in keys})
+    types = {name: kind for dimension in dimensions for name, kind in dimension.event_columns.items()}
+    for name, kind in types.items():
+        events = events.append_column(name, pa.array(found[name], pa.type_for_alias(kind)))
+    return events
+
+
+def _add_events(tables: StreamTableEnvironment, events: pa.Table, dimensions: Sequence[Dimension], file: Path) -> None:
     """The view `events`, in the order of time, so that nothing comes behind the watermark."""
     _write(events.sort_by([(column, "ascending") for column in BATCH_ORDER]), file)
-    columns = sql.columns({name: LAKE_TYPES[kind] for name, kind in lake_columns().items()})
+    types = {name: sql.flink_type(kind) for name, kind in lake_table(EVENTS, dimensions).schema().items()}
+    columns = sql.columns(types)
     # A watermark of its own time would make the second event of a moment late.
     rowtime, behind = sql.name(ROWTIME), sql.interval(timedelta(milliseconds=1))
     time = f"{rowtime} AS TO_TIMESTAMP_LTZ(`event_time_ms`, 3), WATERMARK FOR {rowtime} AS {rowtime} - {behind}"

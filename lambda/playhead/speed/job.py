@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
 from playhead.config import Settings
 from playhead.declarations import Declarations
+from playhead.declare import Dimension
 from playhead.errors import ConfigError
-from playhead.plan import SessionPlan
+from playhead.plan import SessionPlan, lake_table
 from playhead.speed import sinks, sql
 from playhead.speed.changelog import EVENTS, ROWTIME, add_group
 from playhead.speed.cluster import JOB_NAME
 from playhead.speed.source import decoded_rows
-from schemas.tables import lake_columns
 
 log = structlog.get_logger()
 
@@ -79,10 +81,13 @@ def _check_parallelism(parallelism: int, partitions: int) -> None:
 
 
 def _inserts(tables: StreamTableEnvironment, settings: Settings, declarations: Declarations) -> list[str]:
-    tables.create_temporary_view("decoded_rows", decoded_rows(tables, settings))
-    _add_event_views(tables)
+    plans = declarations.speed_plans
+    named = {dimension.name: dimension for plan in plans for dimension in plan.dimensions}
+    dimensions = [dimension for dimension in declarations.dimensions if dimension.name in named]
+    tables.create_temporary_view("decoded_rows", decoded_rows(tables, settings, dimensions))
+    _add_event_views(tables, dimensions)
     inserts = [sinks.dead_letters(tables, settings), sinks.lake_events(tables, settings, _VALID)]
-    for plan in declarations.speed_plans:
+    for plan in plans:
         group = add_group(tables, plan)
         inserts.append(sinks.feature_rows(tables, settings, plan, group.rows))
         inserts.append(sinks.archive(tables, settings, plan, group.rows))
@@ -91,13 +96,13 @@ def _inserts(tables: StreamTableEnvironment, settings: Settings, declarations: D
     return inserts
 
 
-def _add_event_views(tables: StreamTableEnvironment) -> None:
+def _add_event_views(tables: StreamTableEnvironment, dimensions: Sequence[Dimension]) -> None:
     """All valid events with their `late` mark, and those of them that windows may count.
 
     An event behind the watermark is refused here, before its ticks are made: its entry would come too late for its
     window, but its expiry would not, and would take away what was never added.
     """
-    columns = ", ".join(map(sql.name, [*lake_columns(), ROWTIME]))
+    columns = ", ".join(map(sql.name, [*lake_table(EVENTS, dimensions).columns, ROWTIME]))
     valid = tables.sql_query(f"SELECT {columns} FROM `decoded_rows` WHERE `reason` IS NULL")
     tables.create_temporary_view(_VALID, valid)
     tables.create_temporary_view(EVENTS, tables.sql_query(f"SELECT {columns} FROM {_VALID} WHERE NOT `late`"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,23 +12,26 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 from pyflink.table.udf import udf
 
 from playhead.config import Settings
+from playhead.declare import Dimension
 from playhead.relations import milliseconds
 from playhead.speed import sql
 from playhead.speed.cluster import GROUP_ID
-from playhead.speed.decode import PASSED, decode_batch, decoded_columns
+from playhead.speed.decode import PASSED, Dimensions, decode_batch, decoded_columns
 from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER
 
 
-def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
-    """Good and bad rows, each record decoded once and each event kept once.
+def decoded_rows(tables: StreamTableEnvironment, settings: Settings, dimensions: Sequence[Dimension]) -> Table:
+    """Good and bad rows, each record decoded and enriched once and each event kept once.
 
     Ends in a barrier (a table to a stream and back): without it the optimiser would run the decoder once for each of
     the branches that follow. Time is declared anew behind it, from the event; the watermark goes through.
     """
     tables.execute_sql(_source_ddl(settings))
     records = tables.sql_query(_records(settings))
-    tables.create_temporary_view("decoded", records.map(_decoder(settings.stream.max_message_bytes)))
-    names = ", ".join(map(sql.name, decoded_columns()))
+    decoder = _decoder(settings.stream.max_message_bytes, Dimensions(settings.lake.absolute(), dimensions))
+    tables.create_temporary_view("decoded", records.map(decoder))
+    types = decoded_columns(dimensions)
+    names = ", ".join(map(sql.name, types))
     # First arrival wins. The row itself is not kept in state, only its key.
     first = (
         f"SELECT {names} FROM (SELECT *, ROW_NUMBER() OVER ("
@@ -36,7 +39,7 @@ def decoded_rows(tables: StreamTableEnvironment, settings: Settings) -> Table:
         "FROM (SELECT *, PROCTIME() AS `arrival` FROM `decoded`)) WHERE `copy` = 1"
     )
     with state_ttl(tables, settings.stream.dedupe_ttl):
-        return barrier(tables, first, decoded_columns(), "event_time_ms")
+        return barrier(tables, first, types, "event_time_ms")
 
 
 def barrier(tables: StreamTableEnvironment, query: str, types: dict[str, str], time_column: str) -> Table:
@@ -129,10 +132,11 @@ def _source_ddl(settings: Settings) -> str:
         ) WITH ({sql.options(options)})"""
 
 
-def _decoder(max_bytes: int) -> Any:
-    row = DataTypes.ROW([DataTypes.FIELD(n, getattr(DataTypes, kind)()) for n, kind in decoded_columns().items()])
+def _decoder(max_bytes: int, dimensions: Dimensions) -> Any:
+    types = decoded_columns(dimensions.all)
+    row = DataTypes.ROW([DataTypes.FIELD(name, getattr(DataTypes, kind)()) for name, kind in types.items()])
 
     def decode(records: Any) -> Any:
-        return decode_batch(records, max_bytes)
+        return decode_batch(records, max_bytes, dimensions)
 
     return udf(decode, result_type=row, func_type="pandas")

@@ -1,0 +1,100 @@
+"""On-demand features: one function, called with one row's inputs, wherever the row is: served, trained on or tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from playhead.declare import MOMENT, FeatureService, OnDemand
+from playhead.errors import DeclarationError
+
+_MS = pa.timestamp("ms", tz="UTC")
+
+
+def computed(
+    view: OnDemand, inputs: Mapping[str, Sequence[Any]], moments_ms: Sequence[int | None]
+) -> dict[str, list[Any]]:
+    """The view's features of some rows.
+
+    Args:
+        view: what to compute.
+        inputs: `group.feature` to a value for each row; None is null.
+        moments_ms: of each row, epoch milliseconds; digits below the second are cut off. Null: so are all features.
+
+    Returns:
+        Feature to a value for each row, in the types of the view.
+
+    Raises:
+        DeclarationError: the function gave something else than the view's features.
+
+    >>> def late(moment, plays_1h):
+    ...     return {"night": int(moment.hour < 6), "half": plays_1h and plays_1h / 2}
+    >>> from playhead.declarations import load_declarations
+    >>> view = OnDemand(
+    ...     name="late",
+    ...     features={"night": "int64", "half": "float64"},
+    ...     inputs=(MOMENT, "listener.plays_1h"),
+    ...     of=(load_declarations().group("listener"),),
+    ...     function=late,
+    ... )
+    >>> computed(view, {"listener.plays_1h": [3, None]}, [0, 43_200_000])
+    {'night': [1, 0], 'half': [1.5, None]}
+    """
+    names = [each.rpartition(".")[2] for each in view.inputs]
+    columns = [_seconds(moments_ms) if each == MOMENT else inputs[each] for each in view.inputs]
+    rows = [
+        _row(view, dict(zip(names, values, strict=True))) if moment is not None else {}
+        for moment, *values in zip(moments_ms, *columns, strict=True)
+    ]
+    return {name: [row.get(name) for row in rows] for name in view.features}
+
+
+def with_on_demand(service: FeatureService, rows: pa.Table, moments: pa.ChunkedArray) -> pa.Table:
+    """Rows with the features of the service's on-demand views beside them.
+
+    Args:
+        service: whose views.
+        rows: with a column `group__feature` for every input.
+        moments: the rows' timestamps, UTC.
+    """
+    moments_ms = pc.floor_temporal(moments, unit="second").cast(_MS).cast(pa.int64()).to_pylist()
+    for view in service.on_demand:
+        inputs = {each: rows[each.replace(".", "__")].to_pylist() for each in view.inputs if each != MOMENT}
+        found = computed(view, inputs, moments_ms)
+        for name, kind in view.features.items():
+            rows = rows.append_column(f"{view.name}__{name}", pa.array(found[name], pa.type_for_alias(kind)))
+    return rows
+
+
+def _seconds(moments_ms: Sequence[int | None]) -> list[datetime | None]:
+    return [None if ms is None else datetime.fromtimestamp(ms // 1_000, UTC) for ms in moments_ms]
+
+
+def _row(view: OnDemand, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    made = view.function(**inputs)
+    if made.keys() != view.features.keys():
+        raise DeclarationError(
+            f"on-demand view {view.name!r}: its function gave {', '.join(made) or 'nothing'}",
+            hint=f"it is declared with {', '.join(view.features)}",
+        )
+    return {name: _typed(view, name, made[name]) for name in view.features}
+
+
+def _typed(view: OnDemand, name: str, value: Any) -> Any:
+    allowed, made = _TYPES[view.features[name]]
+    if value is not None and not isinstance(value, allowed):
+        raise DeclarationError(
+            f"on-demand view {view.name!r}: feature {name!r} is {value!r}, expected {view.features[name]}"
+        )
+    return None if value is None else made(value)
+
+
+_TYPES: Mapping[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = MappingProxyType(
+    {"int64": ((int,), int), "float64": ((int, float), float), "string": ((str,), str)}
+)
+"""Declared type to the Python types that a function may give for it, and what is made of them."""
