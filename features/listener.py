@@ -25,6 +25,7 @@ from playhead.declare import (
     Ratio,
     SessionStart,
     Sum,
+    TopK,
     days,
     latest,
     session,
@@ -71,8 +72,9 @@ session_ = FeatureGroup(
 
 listener_daily = FeatureGroup(
     name="listener_daily",
-    description="What a listener did in the last weeks, today included.",
+    description="What a listener did in the last weeks, today included, and which genres and artists most.",
     entity=user,
+    enrich=(tracks,),
     features=(
         Count("plays", where=is_play, over=days(7, 30)),
         Count("skips", where=is_skip, over=days(7, 30)),
@@ -84,5 +86,7 @@ listener_daily = FeatureGroup(
         Ratio("podcast_share_30d", "podcasts_30d", "plays_30d"),
         Ratio("audiobook_share_30d", "audiobooks_30d", "plays_30d"),
         Ratio("skip_rate_30d", "skips_30d", "plays_30d"),
+        TopK("top_genres", _.track_genre, k=5, where=is_play, over=days(30)),
+        TopK("top_artists", _.artist_id, k=10, where=is_play, over=days(30)),
     ),
 )

@@ -9,6 +9,7 @@ import math
 from datetime import datetime
 
 from features.content import track_item
+from features.listener import listener_daily
 from playhead.declare import MOMENT, OnDemand
 
 GENRES = ("pop", "rock", "hip-hop", "electronic", "jazz", "classical", "folk", "metal")
@@ -27,6 +28,33 @@ context = OnDemand(
     features={"hour_sin": "float64", "hour_cos": "float64", "weekday": "int64"},
     inputs=(MOMENT,),
     function=_context,
+)
+
+
+def _affinity(
+    top_genres_30d: list[str] | None, top_artists_30d: list[str] | None, genre: str | None, artist_id: str | None
+) -> dict[str, float | None]:
+    return {"genre_affinity": _rank(genre, top_genres_30d), "artist_affinity": _rank(artist_id, top_artists_30d)}
+
+
+def _rank(one: str | None, best: list[str] | None) -> float | None:
+    if one is None or best is None:
+        return None
+    return 1 / (best.index(one) + 1) if one in best else 0.0
+
+
+affinity = OnDemand(
+    name="affinity",
+    description="How a track fits its listener: 1 for the most played genre or artist, 1/2 for the next, 0 for others.",
+    features={"genre_affinity": "float64", "artist_affinity": "float64"},
+    inputs=(
+        "listener_daily.top_genres_30d",
+        "listener_daily.top_artists_30d",
+        "track_item.genre",
+        "track_item.artist_id",
+    ),
+    of=(listener_daily, track_item),
+    function=_affinity,
 )
 
 

@@ -62,12 +62,14 @@ def publish(lake: Path, last: date, partials: Mapping[str, Iterable[Mapping[str,
     Args:
         lake: the lake's root.
         last: the last day.
-        partials: daily group to its rows: `dt`, its key and measures by name; an absent measure is 0.
+        partials: daily group to its rows: `dt`, its key and measures by name; an absent measure is 0, a text null.
     """
     plans = load_declarations().daily_plans
     for plan in (plan for plan in plans if plan.name in partials):
-        schema = pa.schema(dict.fromkeys(("dt", plan.key), pa.string()) | {m.name: pa.int64() for m in plan.measures})
-        rows = [dict.fromkeys(schema.names, 0) | dict(row) for row in partials[plan.name]]
+        kinds = {measure.name: measure.kind.to_pyarrow() for measure in plan.measures}
+        schema = pa.schema(dict.fromkeys(("dt", plan.key), pa.string()) | kinds)
+        nothing = {name: 0 if pa.types.is_integer(kind) else None for name, kind in kinds.items()}
+        rows = [nothing | dict(row) for row in partials[plan.name]]
         table = pa.Table.from_pylist(rows, schema=schema)
         write_deltalake(lake / "daily" / plan.name, table, mode="append", partition_by=["dt"])
     (lake / "views").mkdir(exist_ok=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from playhead import oracle
 from playhead import stack as local_stack
 from playhead.batch.backfill import backfill
 from playhead.batch.daily import DailyRun, run_days
@@ -25,10 +26,12 @@ from playhead.checks import results
 from playhead.config import Settings
 from playhead.days import DAY, end_ms_of
 from playhead.declarations import load_declarations
+from playhead.dimensions import arrow_schema
 from playhead.errors import InputError, QualityError, StackError, UnknownName
 from playhead.lake_files import event_days
 from playhead.local.changelog import changelog
 from playhead.published import published
+from playhead.serving.dimension_table import load_dimension, read_dimension
 from playhead.serving.online import open_online_store
 from playhead.serving.online_merge import MergedRow, OnlineMerge
 from tests.conftest import settings_on_free_ports
@@ -72,11 +75,19 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def week(online: Settings, spark: SparkSession) -> Week:  # noqa: F811
     write_events(online.lake, EVENTS)
-    catalog = online.lake / "catalog" / "tracks.parquet"
-    catalog.parent.mkdir()
-    pq.write_table(pa.table({"track_id": ["t0", "t1"], "artist_id": ["a", "a"], "genre": ["jazz", None]}), catalog)
+    load_dimension(online, load_declarations(), "track", [track_file(online.home, {"t0": "jazz", "t1": None})])
     days = event_days(online.lake)
     return Week(online, days, run_days(online, days[-2:]))
+
+
+def track_file(home: Path, genres: Mapping[str, str | None]) -> Path:
+    """Tracks of which nothing is known but the genre."""
+    dimension = load_declarations().dimension("track")
+    rows = [dict.fromkeys(dimension.columns) | {"track_id": track, "genre": genre} for track, genre in genres.items()]
+    file = home / "tracks.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(dimension).remove(1)), file)
+    return file
 
 
 def columns_of(path: Path) -> list[str]:
@@ -100,8 +111,8 @@ def test_views_hold_the_days_before_their_time(week: Week) -> None:
     assert week.done.days == tuple(week.days[-2:])
     assert (week.done.computed, week.done.events) == (len(week.days), len(EVENTS))
     view = week.settings.lake / "views" / "listener_daily"
-    features = [name for name, _ in LISTENER.schema]
-    assert columns_of(view) == ["user_id", "event_timestamp", *features, "created_at", "dt"]
+    assert columns_of(view) == ["user_id", "event_timestamp", *LISTENER.numbers, "created_at", "dt"]
+    assert {name for name, _ in LISTENER.schema} - {*LISTENER.numbers} == {"top_genres_30d", "top_artists_30d"}
     rows = rows_of(view)
     assert {row["dt"] for row in rows} == {str(day) for day in week.done.days}
     for row in rows:
@@ -132,6 +143,10 @@ def test_the_online_store_gets_the_partials_and_lists(week: Week) -> None:
     row, stranger = (online_row(week.settings, user, end_ms) for user in ("u0", "nobody"))
     assert (row.status, row.event_timestamp_ms) == ("present", end_ms)
     assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 29)
+    known = {"track": read_dimension(week.settings.lake, load_declarations().dimension("track")).to_pylist()}
+    group = load_declarations().group("listener_daily")
+    assert row.values == oracle.values_at(group, oracle.enriched(group, EVENTS, known), "u0", end_ms)
+    assert row.values["top_genres_30d"] == ["jazz"]
     assert (stranger.status, stranger.values["plays_30d"]) == ("missing", 0)
     assert online_row(week.settings, "u0", end_ms + 3 * 86_400_000).status == "stale"
     with open_online_store(week.settings.redis) as store:
@@ -351,6 +366,35 @@ def test_late_events_heal_the_days_they_touch_and_no_other(spark: SparkSession, 
     shutil.rmtree(table.parent)
     backfill(settings, groups=["track"])
     assert rows_of(table) == healed
+
+
+def test_a_version_of_a_track_heals_the_days_from_which_it_holds(
+    spark: SparkSession,  # noqa: F811
+    online: Settings,
+    tmp_path: Path,
+) -> None:
+    settings = online.model_copy(update={"home": tmp_path})
+    write_events(settings.lake, EVENTS)
+    declared, days = load_declarations(), event_days(settings.lake)
+    file = track_file(settings.home, {"t0": "jazz", "t1": "pop"})
+    load_dimension(settings, declared, "track", [file])
+    made = backfill(settings, groups=["listener_daily__today", "track"])
+    load_dimension(settings, declared, "track", [file])
+    assert not any(backfill(settings, groups=["listener_daily__today"]).days.values())
+    since = datetime.combine(days[-2], time.min, UTC)
+    other = track_file(settings.home, {"t0": "polka"})
+    assert load_dimension(settings, declared, "track", [other], valid_from=since).new == 1
+    healed = backfill(settings, groups=["listener_daily__today", "track"], heal=True)
+    assert healed.days["track"] == 0, "a group that is not enriched"
+    assert 0 < healed.days["listener_daily__today"] < made.days["listener_daily__today"]
+    assert min(healed.corrections["listener_daily__today"].days) >= str(days[-2])
+    plan = next(plan for plan in declared.speed_plans if plan.name == "listener_daily__today")
+    tracks = {"track": read_dimension(settings.lake, declared.dimension("track"))}
+    expected = changelog(plan, as_table(EVENTS), tracks)
+    rows = rows_of(settings.lake / "backfill" / plan.name)
+    assert sorted((r["user_id"], r["top_genres"] or "", r["plays"]) for r in rows) == sorted(
+        (r["user_id"], r["top_genres"] or "", r["plays"]) for r in expected.to_pylist()
+    )
 
 
 def key(row: dict[str, Any]) -> tuple[str, datetime]:

@@ -15,6 +15,7 @@ import pytest
 from playhead.batch.charts import CATALOG, LENGTHS, MONTH, charts, listening
 from playhead.days import DAY, BatchDays, PartialTable, dated_events, days_table, end_ms_of, lengths_of, view_rows
 from playhead.declarations import load_declarations
+from playhead.dimensions import rows_of
 from playhead.errors import DeclarationError
 from playhead.plan import DailyPlan
 from tests.parity.streams import random_events
@@ -47,7 +48,7 @@ def day_of(event: Mapping[str, Any]) -> date:
 def partials_of(table: PartialTable, events: Rows) -> pa.Table:
     dated = [event | {"dt": day_of(event).isoformat()} for event in events]
     source = pa.Table.from_pylist(dated, schema=dated_events().schema().to_pyarrow())
-    return table_of(run(table.rows(dated_events()), events=source), table.columns)
+    return table_of(run(table.rows(dated_events()), events=source, **rows_of(table.dimensions, {})), table.columns)
 
 
 def days_of(calendar: BatchDays, lengths: Iterable[int]) -> pa.Table:
@@ -87,7 +88,9 @@ def play(day: date, user: str, track: str, plays: int, artist: str | None = "a",
 def test_everyone_with_an_event_has_a_partial_also_of_zeros() -> None:
     search = {"event_type": "SEARCH", "user_id": "u", "event_time_ms": end_ms_of(NOV[0]) - 1}
     (row,) = partials_of(PartialTable.of(LISTENER), [search]).to_pylist()
-    assert row == {"dt": "2018-11-01", "user_id": "u"} | {measure.name: 0 for measure in LISTENER.measures}
+    assert row == {"dt": "2018-11-01", "user_id": "u"} | {
+        measure.name: 0 if measure.kind.is_integer() else None for measure in LISTENER.measures
+    }
     track = next(plan for plan in PLANS if plan.key == "track_id")
     assert partials_of(PartialTable.of(track), [search]).num_rows == 0
 

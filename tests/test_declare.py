@@ -21,6 +21,7 @@ from playhead.declare import (
     Ratio,
     SessionStart,
     Sum,
+    TopK,
     days,
     session,
     sliding,
@@ -88,8 +89,8 @@ def test_what_a_mean_is_made_of_is_no_feature() -> None:
         ),
         ((PLAYS, SessionStart("start", over=sliding("1h"))), "a SessionStart over sliding windows.*goes with session"),
         (
-            (First("x", _.ms_played, where=is_skip, over=days(7)),),
-            "a First over days windows, which no engine",
+            (TopK("x", _.track_id, k=3, where=is_skip, over=sliding("1h")),),
+            "a TopK over sliding windows, which no engine",
         ),
     ],
 )

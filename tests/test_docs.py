@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from playhead.config import PROJECT
-from playhead.declare import SUPPORTED, Days, Lifetime, Session, Sliding
+from playhead.declare import SUPPORTED, Attribute, Days, LatestEvents, Lifetime, Session, Sliding
 
 MARKED = re.compile(r"<!-- run by tests/test_docs.py -->\n```python\n(.*?)```", re.DOTALL)
 PAGES = [*sorted((PROJECT / "docs").rglob("*.md")), PROJECT / "README.md", PROJECT / "benchmarks" / "README.md"]
@@ -17,13 +18,21 @@ BLOCKS = [(page, code) for page in PAGES for code in MARKED.findall(page.read_te
 
 
 SUPPORT = PROJECT / "docs" / "support.md"
-WINDOWS: tuple[type, ...] = (Sliding, Lifetime, Session, Days)
+WINDOWS: Mapping[type, str] = {
+    Sliding: "sliding",
+    Lifetime: "lifetime",
+    LatestEvents: "latest",
+    Session: "session",
+    Days: "days",
+}
 
 
 def support() -> str:
     """The table of `docs/support.md`, from what declarations are checked against."""
-    lines = ["| | " + " | ".join(w.__name__.lower() for w in WINDOWS) + " |", "|---|" + "---|" * len(WINDOWS)]
+    lines = ["| | " + " | ".join(WINDOWS.values()) + " |", "|---|" + "---|" * len(WINDOWS)]
     for aggregate, windows in SUPPORTED.items():
+        if aggregate is Attribute:  # no engine's: its rows are there
+            continue
         cells = ["Flink, Spark, DuckDB" if window in windows else "—" for window in WINDOWS]
         lines.append(f"| `{aggregate.__name__}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -161,7 +161,7 @@ def test_applying_again_removes_what_is_no_longer_declared(settings: Settings) -
     assert store.list_feature_services() == []
     assert {view.name for view in store.list_feature_views()} == VIEWS
     removed = apply(settings, Declarations(declared.groups, ())).removed
-    assert removed == ("context", "item", "moment")
+    assert removed == ("affinity", "context", "item", "moment")
     assert open_feature_store(settings).list_on_demand_feature_views() == []
 
 

@@ -34,6 +34,7 @@ ALONE = (
     "declare",
     "declarations",
     "dimensions",
+    "gathered",
     "on_demand",
     "compile",
     "sliding",

@@ -290,5 +290,5 @@ def test_the_command_sends_made_up_events_and_prints_their_truth(stack: Settings
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
     assert summary["sent"] == summary["truth"]["records"] > summary["truth"]["events"] > 0
-    assert (stack.lake / "catalog" / "tracks.parquet").exists()
+    assert (stack.lake / "dimensions" / "track.arrow").exists()
     assert json.loads((tmp_path / "truth" / "summary.json").read_text()) == summary["truth"]

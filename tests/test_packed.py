@@ -21,7 +21,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int64": INT64,
     "float64": st.floats(allow_nan=False),
     "string": TEXT,
-    "array<string>": st.lists(TEXT, max_size=6),
+    "array<string>": st.lists(st.none() | TEXT, max_size=6),
 }
 TIMES = st.integers(-(2**52), 2**52)
 
@@ -136,7 +136,6 @@ def test_a_row_written_by_an_earlier_release_is_still_read() -> None:
         ("string", "\ud800"),
         ("array<string>", "abc"),
         ("array<string>", [1]),
-        ("array<string>", ["a", None]),
     ],
 )
 def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:

@@ -96,11 +96,12 @@ def read(packer: Packer, row: bytes | None) -> Any:
 def test_what_is_served_is_the_naive_count_however_late_the_batch(plan: DailyPlan, late_days: int) -> None:
     events = weeks(late_days)
     layers, merge = Layers(plan, events), OnlineMerge(plan)
+    known = oracle.enriched(GROUPS[plan.name], events, {})
     entities = [*layers.days, "nobody"]
     for at_ms in moments(events, late_days, 25):
         found = layers.online(merge, entities, at_ms, at_ms - at_ms % DAY_MS - late_days * DAY_MS)
         for entity, row in zip(entities, merge.merged(entities, at_ms, found), strict=True):
-            assert row.values == oracle.values_at(GROUPS[plan.name], events, entity, at_ms)
+            assert row.values == oracle.values_at(GROUPS[plan.name], known, entity, at_ms)
             assert row.status in ("present", "missing")
             assert (row.status == "present") == (row.event_timestamp_ms is not None)
             assert row.event_timestamp_ms is None or row.event_timestamp_ms <= at_ms
@@ -163,7 +164,8 @@ def test_what_is_trained_on_is_the_naive_count_or_null(settings: Settings, behin
                 assert not any(value is not None for value in got.values())
                 refused += not known
             else:
-                assert got == oracle.values_at(group, events, keys[group.entity.key], time_ms)
+                expected = oracle.enriched(group, events, {})
+                assert got == oracle.values_at(group, expected, keys[group.entity.key], time_ms)
     assert bool(refused) == (behind == 20)
 
 

@@ -6,6 +6,7 @@ import ibis.expr.types as ir
 
 from playhead import sessions, sliding
 from playhead.dimensions import enriched
+from playhead.gathered import collected
 from playhead.plan import SlidingPlan, SpeedPlan
 from playhead.relations import BATCH_ORDER, How, keyed, second_end, union
 
@@ -32,7 +33,12 @@ def changelog(plan: SpeedPlan, events: ir.Table) -> ir.Table:
     on_time = keyed(plan, enriched(events, plan.dimensions))
     if isinstance(plan, SlidingPlan):
         pairs = [sliding.distinct_pairs(plan, distinct, on_time, BATCH_ORDER) for distinct in plan.distincts]
-        ticks = sliding.ticks(plan, on_time, sliding.listed_events(plan, on_time), pairs, BATCH_ORDER)
+        values = [sliding.gathered_values(plan, each, on_time, BATCH_ORDER) for each in plan.gathered]
+        texts = [
+            sliding.gathered_texts(plan, each, own, "event_time_ms", collected)
+            for each, own in zip(plan.gathered, values, strict=True)
+        ]
+        ticks = sliding.ticks(plan, on_time, sliding.listed_events(plan, on_time), pairs, texts, BATCH_ORDER)
         tile = tiles(plan, union(ticks))
         framed = sliding.framed_extremes(plan, tile.mutate(second=second_end(tile.tick_ms)), "second", sliding.before)
         return sliding.rows(plan, framed, ("tick_ms",))

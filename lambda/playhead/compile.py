@@ -39,6 +39,7 @@ from playhead.declare import (
     SessionStart,
     Sliding,
     Sum,
+    TopK,
     Window,
     names_of,
 )
@@ -50,6 +51,7 @@ from playhead.plan import (
     DailyPlan,
     Distinct,
     Extreme,
+    How,
     Latest,
     Measure,
     Plan,
@@ -170,7 +172,7 @@ def _session(group: FeatureGroup) -> SessionPlan:
 
 
 def _daily(group: FeatureGroup) -> DailyPlan:
-    windowed = [*_windowed(group), *_windowed_extremes(group)]
+    windowed = [*_windowed(group), *_windowed_values(group)]
     windows = tuple((name, measure.name, w.count) for name, measure, w in windowed if isinstance(w, Days))
     measures = tuple({measure.name: measure for _, measure, _ in windowed}.values())
     return DailyPlan(
@@ -178,6 +180,7 @@ def _daily(group: FeatureGroup) -> DailyPlan:
         group.entity.key,
         measures,
         windows,
+        tuple((name, f.k) for f in group.features if isinstance(f, TopK) for name in names_of(f)),
         _derived(group),
         _schema(group),
         fingerprint(group),
@@ -211,11 +214,23 @@ def _windowed(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
                     yield f"{name}{part}", measure, window
 
 
-def _windowed_extremes(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
-    """The same of extremes."""
+_MEASURED: Mapping[type, How] = {
+    Min: "min",
+    Max: "max",
+    First: "first",
+    Last: "last",
+    CountDistinct: "distinct",
+    TopK: "counts",
+}
+"""Aggregate to how its partials of days are merged."""
+
+
+def _windowed_values(group: FeatureGroup) -> Iterator[tuple[str, Measure, Window]]:
+    """The same of what is no sum."""
     for feature in group.features:
-        if isinstance(feature, Min | Max):
-            measure = Measure(feature.name, feature.where, feature.value, "min" if isinstance(feature, Min) else "max")
+        if isinstance(feature, Min | Max | First | Last | CountDistinct | TopK):
+            kind = _kind(group, feature)
+            measure = Measure(feature.name, feature.where, feature.value, _MEASURED[type(feature)], kind)
             for name, window in zip(names_of(feature), feature.over, strict=True):
                 yield name, measure, window
 
@@ -269,7 +284,8 @@ def _quotient(ratio: Ratio) -> Expression:
 
 
 def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
-    types: dict[str, dt.DataType] = {f.name: dt.Array(dt.string) for f in group.features if isinstance(f, LastK)}
+    lists = [name for f in group.features if isinstance(f, LastK | TopK) for name in names_of(f)]
+    types: dict[str, dt.DataType] = dict.fromkeys(lists, dt.Array(dt.string))
     types |= {computed.name: computed.kind for computed in _derived(group)}
     for feature in group.features:
         if isinstance(feature, First | Last):
@@ -279,7 +295,7 @@ def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
     return tuple((name, types.get(name, dt.int64)) for name in group.feature_names)
 
 
-def _kind(group: FeatureGroup, feature: Min | Max | First | Last) -> dt.DataType:
+def _kind(group: FeatureGroup, feature: Min | Max | First | Last | CountDistinct | TopK) -> dt.DataType:
     value = _resolved(group, feature.name, feature.value, events_table(group.enrich))
     return dt.string if value.type().is_string() else dt.int64
 
@@ -293,6 +309,7 @@ _VALUES: Mapping[type, tuple[type[dt.DataType], ...]] = {
     Last: (dt.String, dt.Integer),
     CountDistinct: (dt.String, dt.Integer),
     LastK: (dt.String,),
+    TopK: (dt.String,),
 }
 """Aggregate to the types its value may have."""
 

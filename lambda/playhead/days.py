@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -11,8 +11,10 @@ import ibis.expr.types as ir
 
 from playhead.declare import Dimension
 from playhead.dimensions import enriched
-from playhead.plan import DailyPlan, Measure
-from playhead.relations import in_schema
+from playhead.expressions import resolve
+from playhead.gathered import day_texts, value_text
+from playhead.plan import GATHERED, DailyPlan, How, Measure
+from playhead.relations import in_schema, placed
 from schemas.tables import lake_ibis_schema
 
 DAY = timedelta(days=1)
@@ -65,18 +67,39 @@ class PartialTable:
         return cls(name=plan.name, keys=(plan.key,), measures=plan.measures, dimensions=plan.dimensions)
 
     def rows(self, events: ir.Table) -> ir.Table:
-        """`dt`, keys, labels, and a BIGINT for each measure, of sums never null: one row per day, keys and labels."""
+        """`dt`, keys, labels, and each measure, of sums never null: one row per day, keys and labels."""
         events = enriched(events, self.dimensions)
         for key in self.keys:
             events = events.filter(events[key].notnull())
         group = ("dt", *self.keys, *self.labels)
-        own = events.select(*group, **{m.name: m.contribution(events) for m in self.measures})
-        return own.group_by(*group).agg(**{m.name: getattr(own[m.name], m.how)() for m in self.measures})
+        own = events.select(*group, **{m.name: _contribution(m, events) for m in self.measures})
+        rows = own.group_by(*group).agg(**{m.name: getattr(own[m.name], _COMBINED[m.how])() for m in self.measures})
+        return day_texts(rows, {m.name: m.how for m in self.measures if m.how in GATHERED})
 
     @property
     def columns(self) -> dict[str, str]:
         """Column to ibis type."""
-        return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: "int64" for m in self.measures}
+        return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: str(m.kind) for m in self.measures}
+
+
+_COMBINED: Mapping[How, str] = {
+    "sum": "sum",
+    "min": "min",
+    "max": "max",
+    "first": "min",
+    "last": "max",
+    "counts": "collect",
+    "distinct": "collect",
+}
+"""How a day's contributions combine."""
+
+
+def _contribution(measure: Measure, events: ir.Table) -> ir.Value:
+    if measure.kind.is_integer():
+        return measure.contribution(events)
+    value = resolve(measure.value, events)
+    text = value_text(value, measure.how) if measure.how in GATHERED else placed(events, value.cast("string"))
+    return ibis.ifelse(measure.matches(events) & value.notnull(), text, measure.nothing)
 
 
 @dataclass(frozen=True)
@@ -158,10 +181,12 @@ def windows(
 
 
 def view_rows(plan: DailyPlan, partials: ir.Table) -> ir.Table:
-    """The rows of a declared view, `dt` and `end_ms` first, then the key and the features as the day ended."""
+    """The rows of a declared view, `dt` and `end_ms` first, then the key and the plan's `numbers` as the day ended."""
     extremes = [measure for measure in plan.measures if measure.how != "sum"]
-    rows = windows(partials, days_table(lengths_of(plan)), [plan.key], plan.windows, extremes)
-    return rows.select("dt", END_MS, plan.key, **in_schema(plan, {name: rows[name] for name, _, _ in plan.windows}))
+    shown = [window for window in plan.windows if window[0] in plan.numbers]
+    rows = windows(partials, days_table(lengths_of(plan)), [plan.key], shown, extremes)
+    values = in_schema(plan, {name: rows[name] for name, _, _ in shown}, plan.numbers)
+    return rows.select("dt", END_MS, plan.key, **values)
 
 
 def lengths_of(plan: DailyPlan) -> list[int]:

@@ -253,7 +253,21 @@ class Last(_OfValue):
 
 @dataclass(frozen=True)
 class CountDistinct(_OfValue):
-    """How many different values, texts or integers, the events that match `where` have; exact. 0 when there is none."""
+    """How many different values, texts or integers, the events that match `where` have. 0 when there is none.
+
+    Exact; over days up to 1,024, and beyond with a relative standard error of 3.8 % (`playhead.gathered`).
+    """
+
+
+@dataclass(frozen=True)
+class TopK(_OfValue):
+    """The `k` texts that most of the events which match `where` have as `value`; null when there is none.
+
+    The most frequent first, of equals the lesser first. A count is kept for every value of a day, so it is for what
+    has few of them, like the genres of a listener.
+    """
+
+    k: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -310,7 +324,7 @@ class Attribute:
         return (Current(),)
 
 
-Aggregate: TypeAlias = Count | Sum | Mean | Min | Max | First | Last | CountDistinct
+Aggregate: TypeAlias = Count | Sum | Mean | Min | Max | First | Last | CountDistinct | TopK
 Feature: TypeAlias = Aggregate | SessionStart | LastK | Ratio | Derived | Attribute
 
 SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
@@ -320,9 +334,10 @@ SUPPORTED: Mapping[type, tuple[type[Window], ...]] = MappingProxyType(
         Mean: (Sliding, Lifetime, LatestEvents, Session, Days),
         Min: (Sliding, Lifetime, Session, Days),
         Max: (Sliding, Lifetime, Session, Days),
-        First: (Sliding, Lifetime, Session),
-        Last: (Sliding, Lifetime, Session),
-        CountDistinct: (Sliding, Lifetime, Session),
+        First: (Sliding, Lifetime, Session, Days),
+        Last: (Sliding, Lifetime, Session, Days),
+        CountDistinct: (Sliding, Lifetime, Session, Days),
+        TopK: (Days,),
         LastK: (Sliding, Lifetime),
         SessionStart: (Session,),
         Ratio: (Sliding, Lifetime, Session, Days),
@@ -420,7 +435,7 @@ class FeatureGroup:
                     if part not in numbers:
                         problem = f"{feature.name!r} is a ratio of {part!r}, which is no number before it"
                         raise self._error(problem, hint=did_you_mean(part, numbers))
-            if not isinstance(feature, First | Last | LastK):
+            if not isinstance(feature, First | Last | LastK | TopK):
                 numbers += names_of(feature)
 
     def _check_attributes(self) -> None:

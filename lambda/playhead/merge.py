@@ -19,8 +19,9 @@ import pyarrow as pa
 from ibis.expr.operations import Field
 
 from playhead.expressions import operation, vectorised
+from playhead.gathered import number, top
 from playhead.plan import DailyPlan, Measure
-from playhead.relations import DAY_MS
+from playhead.relations import DAY_MS, PREFIX
 
 SPEED_DAYS = 3
 """Days of which the speed layer keeps partials: today, yesterday, and the day before."""
@@ -41,7 +42,7 @@ class Partials:
     Attributes:
         rows: which row it is of, from 0.
         days_ms: the first millisecond of its UTC day.
-        values: measure to int64; null only of an extreme, where nothing had a value.
+        values: measure to its partials, int64 or text; null only of what is no sum, where nothing had a value.
     """
 
     rows: npt.NDArray[np.int64]
@@ -102,7 +103,7 @@ def merge(
     published = np.minimum(ends_ms, today)
     columns: dict[str, pa.Array] = {}
     stale: dict[str, Flags] = {}
-    measures = {measure.name: measure for measure in plan.measures}
+    measures, tops = {measure.name: measure for measure in plan.measures}, dict(plan.tops)
     for name, measure, length in plan.windows:
         since = today - (length - 1) * DAY_MS
         behind = np.maximum(published, since) < today - (SPEED_DAYS - 1) * DAY_MS
@@ -110,17 +111,22 @@ def merge(
         of_batch = (batch.days_ms >= since[batch.rows]) & (batch.days_ms < published[batch.rows])
         live_since = np.maximum(published, since)[speed.rows]
         of_speed = (speed.days_ms >= live_since) & (speed.days_ms <= today[speed.rows])
-        columns[name] = _window(measures[measure], [(batch, of_batch), (speed, of_speed)], refused)
+        layers = [(batch, of_batch), (speed, of_speed)]
+        if measures[measure].kind.is_integer():
+            columns[name] = _number(measures[measure], layers, refused)
+        else:
+            columns[name] = _text(measures[measure], tops.get(name), layers, refused)
         stale[name] = refused
     for computed in plan.derived:
-        node = operation(computed.value, {name: _ibis_type(column) for name, column in columns.items()})
+        kinds = {name: kind for name, column in columns.items() if (kind := _ibis_type(column))}
+        node = operation(computed.value, kinds)
         columns[computed.name] = vectorised(node, columns).cast(computed.kind.to_pyarrow())
         stale[computed.name] = np.logical_or.reduce([stale[field.name] for field in node.find(Field)])
     names = [name for name, _ in plan.schema]
     return Merged(pa.table([columns[name] for name in names], names=names), {name: stale[name] for name in names})
 
 
-def _window(measure: Measure, layers: list[tuple[Partials, Flags]], refused: Flags) -> pa.Array:
+def _number(measure: Measure, layers: list[tuple[Partials, Flags]], refused: Flags) -> pa.Array:
     """Each row's sum or extreme of the items that are inside its window; null where it is refused."""
     start, combine = _COMBINED[measure.how]
     found = np.full(len(refused), start, np.int64)
@@ -143,5 +149,24 @@ _COMBINED: Mapping[str, tuple[int, np.ufunc]] = {
 """How partials combine: where it starts, and how it goes on."""
 
 
-def _ibis_type(column: pa.Array) -> str:
-    return "float64" if pa.types.is_floating(column.type) else "int64"
+def _text(measure: Measure, k: int | None, layers: list[tuple[Partials, Flags]], refused: Flags) -> pa.Array:
+    """Each row's first, last, most frequent or number of values, of the items that are inside its window."""
+    texts: list[list[str]] = [[] for _ in refused]
+    for partials, inside in layers:
+        known = partials.values[measure.name]
+        for row, text in zip(partials.rows[inside].tolist(), known.filter(pa.array(inside)).to_pylist(), strict=True):
+            if text is not None:
+                texts[row].append(text)
+    if measure.how == "counts":
+        made = [top(own, k or 0) for own in texts]
+        return pa.array([None if no else one for one, no in zip(made, refused, strict=True)], pa.list_(pa.string()))
+    if measure.how == "distinct":
+        return pa.array([number(own) for own in texts], pa.int64(), mask=refused)
+    found = [(min if measure.how == "first" else max)(own, default=None) for own in texts]
+    values = pa.array([None if one is None else one[PREFIX:] for one in found], pa.string(), mask=refused)
+    return values.cast(measure.of.to_pyarrow())
+
+
+def _ibis_type(column: pa.Array) -> str | None:
+    """Of a number."""
+    return "float64" if pa.types.is_floating(column.type) else "int64" if pa.types.is_integer(column.type) else None

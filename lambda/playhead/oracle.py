@@ -6,6 +6,7 @@ one event's Python dict.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from playhead.declare import (
     SessionStart,
     Sliding,
     Sum,
+    TopK,
     Window,
     names_of,
 )
@@ -155,6 +157,9 @@ def _aggregate(
     if isinstance(feature, Count):
         return len(matching)
     known = [value for e in matching if (value := evaluate_over(feature.value, e, types)) is not None]
+    if isinstance(feature, TopK):
+        counts = Counter(known)
+        return sorted(counts, key=lambda value: (-counts[value], value))[: feature.k] or None
     return _NAIVE[type(feature)](known)
 
 

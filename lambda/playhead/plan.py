@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
 from playhead.declare import Dimension, Expression
-from playhead.expressions import evaluate_over, resolve
+from playhead.expressions import evaluate_over, operation, resolve
 from schemas.tables import event_ibis_schema, lake_ibis_schema
 
 _DAY = timedelta(days=1)
@@ -40,20 +41,34 @@ def _columns_of(dimensions: Sequence[Dimension]) -> dict[str, str]:
     return {name: kind for dimension in dimensions for name, kind in dimension.event_columns.items()}
 
 
+How = Literal["sum", "min", "max", "first", "last", "counts", "distinct"]
+
+GATHERED = ("counts", "distinct")
+"""Measures whose partials are texts of `playhead.gathered`."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What one event adds to a sum: 1 or its `value` when it matches `where`, else 0.
 
-    Of calendar windows it may be to an extreme instead: its `value`, or null.
+    Of calendar windows it may be to something else instead: its `value`, or null. A partial of `first` and `last` is
+    the value as a text behind its event's place (`relations.placed`), of `counts` and `distinct` a text of
+    `playhead.gathered`; `of` is the type of the value.
     """
 
     name: str
     where: Expression
     value: Expression | None = None
-    how: Literal["sum", "min", "max"] = "sum"
+    how: How = "sum"
+    of: dt.DataType = dt.int64
+
+    @property
+    def kind(self) -> dt.DataType:
+        """The type of a partial."""
+        return dt.int64 if self.how in ("sum", "min", "max") else dt.string
 
     def contribution(self, events: ir.Table) -> ir.IntegerValue:
-        """int64; never null to a sum."""
+        """int64, of sums and the least and greatest; never null to a sum."""
         amount: ir.Value = ibis.literal(1, "int64")
         if self.value is not None:
             amount = resolve(self.value, events)
@@ -61,9 +76,9 @@ class Measure:
         return ibis.ifelse(self.matches(events), amount.cast("int64"), self.nothing)
 
     @property
-    def nothing(self) -> ir.IntegerValue:
-        """What changes nothing: 0 in a sum, null in an extreme."""
-        return ibis.literal(0, "int64") if self.how == "sum" else ibis.null("int64")
+    def nothing(self) -> ir.Value:
+        """What changes nothing: 0 in a sum, else null."""
+        return ibis.literal(0, "int64") if self.how == "sum" else ibis.null(self.kind)
 
     def matches(self, events: ir.Table) -> ir.BooleanValue:
         """Whether the event counts; null (an absent field) counts as no."""
@@ -125,12 +140,14 @@ class Extreme(Valued):
         ordered: whether the events' order decides.
         kind: type of the value.
         windows: feature to length; None is a lifetime.
+        placed: whether the value stays behind its event's place, so that it can be merged.
     """
 
     how: Literal["min", "max"]
     ordered: bool
     kind: dt.DataType
     windows: tuple[tuple[str, timedelta | None], ...]
+    placed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,13 @@ class Distinct(Valued):
     """How many different values are in windows; these as of `Extreme`."""
 
     windows: tuple[tuple[str, timedelta | None], ...]
+
+
+@dataclass(frozen=True)
+class Gathered(Valued):
+    """The different values of all events so far, as a text of `playhead.gathered`."""
+
+    how: Literal["counts", "distinct"]
 
 
 @dataclass(frozen=True)
@@ -166,6 +190,7 @@ class SlidingPlan:
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
     dimensions: tuple[Dimension, ...] = ()
+    gathered: tuple[Gathered, ...] = ()
     by_day: bool = False
     """Whether each UTC day of a key is a key of its own; see `relations.keyed`."""
 
@@ -249,6 +274,8 @@ class DailyPlan:
     measures: tuple[Measure, ...]
     windows: tuple[tuple[str, str, int], ...]
     """(feature, measure, number of days)."""
+    tops: tuple[tuple[str, int], ...]
+    """(feature, how many): of those windows that are lists of the most frequent."""
     derived: tuple[Computed, ...]
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
@@ -258,6 +285,19 @@ class DailyPlan:
     def empty(self) -> dict[str, int | float]:
         """None: what an entity without a row has depends on how far the batch layer has come; see `merge.merge`."""
         return {}
+
+    @property
+    def numbers(self) -> list[str]:
+        """The features that are made of sums, and of the least and greatest, alone."""
+        kinds = {measure.name: measure.kind for measure in self.measures}
+        found = [name for name, measure, _ in self.windows if kinds[measure].is_integer()]
+        types = {name: kind for name, kind in self.schema if not kind.is_array()}
+        types |= {name: dt.int64 for name, _, _ in self.windows if name not in types}
+        for computed in self.derived:
+            fields = operation(computed.value, types).find(ops.Field)
+            if {node.name for node in fields} <= {*found}:
+                found.append(computed.name)
+        return [name for name, _ in self.schema if name in found]
 
     @property
     def longest(self) -> int:
@@ -274,19 +314,38 @@ class DailyPlan:
             name=today_of(self.name),
             key=self.key,
             sums=tuple(WindowedSum(m.name, m, None) for m in self.measures if m.how == "sum"),
-            extremes=tuple(
-                Extreme(m.name, m.value, m.where, m.how, False, dt.int64, ((m.name, None),))
-                for m in self.measures
-                if m.how != "sum"
-            ),
+            extremes=tuple(_extreme_of_day(m) for m in self.measures if m.how in _EXTREMES),
             distincts=(),
             latest=(),
             derived=(),
-            schema=tuple((measure.name, dt.int64) for measure in self.measures),
+            schema=tuple((measure.name, measure.kind) for measure in self.measures),
             fingerprint=self.fingerprint,
             dimensions=self.dimensions,
+            gathered=tuple(
+                Gathered(m.name, m.value, m.where, m.how)
+                for m in self.measures
+                if m.how == "counts" or m.how == "distinct"
+            ),
             by_day=True,
         )
+
+
+_EXTREMES: Mapping[str, Literal["min", "max"]] = {"min": "min", "max": "max", "first": "min", "last": "max"}
+
+
+def _extreme_of_day(measure: Measure) -> Extreme:
+    ordered = measure.how in ("first", "last")
+    window = ((measure.name, None),)
+    return Extreme(
+        measure.name,
+        measure.value,
+        measure.where,
+        _EXTREMES[measure.how],
+        ordered,
+        measure.kind,
+        window,
+        placed=ordered,
+    )
 
 
 @dataclass(frozen=True)

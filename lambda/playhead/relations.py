@@ -71,12 +71,14 @@ def union(ticks: Sequence[ir.Table]) -> ir.Table:
     return reduce(lambda a, b: a.union(b), ticks)
 
 
-def in_schema(plan: EventPlan, values: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
-    """The plan's features from its sums and lists, ratios divided."""
-    found = dict(values)
-    for computed in plan.derived:
+def in_schema(
+    plan: EventPlan, values: Mapping[str, ir.Value], names: Sequence[str] | None = None
+) -> dict[str, ir.Value]:
+    """The plan's features, or some of them, from its sums and lists, ratios divided."""
+    found, wanted = dict(values), [name for name, _ in plan.schema if names is None or name in names]
+    for computed in (computed for computed in plan.derived if computed.name in wanted):
         found[computed.name] = resolve(computed.value, found).cast(computed.kind)
-    return {name: found[name] for name, _ in plan.schema}
+    return {name: found[name] for name in wanted}
 
 
 def placed(events: ir.Table, value: ir.StringValue) -> ir.StringValue:

@@ -12,7 +12,8 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from playhead.expressions import resolve
-from playhead.plan import Distinct, Extreme, Latest, SlidingPlan, any_matches
+from playhead.gathered import LEVELS, Collect, bound_of, is_of, level_of, value_text
+from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches
 from playhead.relations import BATCH_ORDER, PREFIX, T_MS, How, in_schema, milliseconds, placed, second_end
 from schemas.decode import SEPARATOR
 
@@ -21,7 +22,7 @@ def columns(plan: SlidingPlan) -> dict[str, How]:
     """The columns of a tile, beside key and time, and how ticks of one second combine."""
     sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
     sums |= {name: "sum" for distinct in plan.distincts for name, _ in distinct.windows}
-    return sums | {e.name: e.how for e in plan.extremes} | {latest.name: "max" for latest in plan.latest}
+    return sums | {e.name: e.how for e in plan.extremes} | {t.name: "max" for t in (*plan.latest, *plan.gathered)}
 
 
 def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
@@ -41,8 +42,54 @@ def distinct_pairs(plan: SlidingPlan, distinct: Distinct, events: ir.Table, orde
     return valued.select(plan.key, "event_time_ms", previous_ms=previous_ms)
 
 
+def gathered_values(plan: SlidingPlan, gathered: Gathered, events: ir.Table, order: Sequence[str]) -> ir.Table:
+    """Each event that has a value to gather; of what is counted by a sample, each value's first event only.
+
+    Returns:
+        The key, `BATCH_ORDER`, and `value`, as of `gathered.value_text`.
+    """
+    on = events.filter(gathered.matches(events))
+    valued = on.mutate(value=value_text(resolve(gathered.value, on), gathered.how))
+    if gathered.how == "counts":
+        return valued.select(
+            plan.key, *BATCH_ORDER, "value", *(column for column in order if column not in BATCH_ORDER)
+        )
+    window = ibis.window(group_by=[plan.key, "value"], order_by=list(order), preceding=1, following=0)
+    previous_ms = valued.event_time_ms.sum().over(window) - valued.event_time_ms
+    seen = valued.select(plan.key, *BATCH_ORDER, "value", previous_ms=previous_ms)
+    return seen.filter(seen.previous_ms == 0).drop("previous_ms")
+
+
+def gathered_texts(plan: SlidingPlan, gathered: Gathered, values: ir.Table, time: str, collect: Collect) -> ir.Table:
+    """The key, `BATCH_ORDER`, and what is gathered up to each moment, as `text`.
+
+    Args:
+        plan: the windows.
+        gathered: one of the plan's.
+        values: `gathered_values`.
+        time: the column of their time.
+        collect: the engine's.
+    """
+    # RANGE, so that events of one moment see each other, in whatever order they come.
+    window = ibis.range_window(group_by=plan.key, order_by=time, preceding=None, following=0)
+    if gathered.how == "counts":
+        return collect(values, "value", "text", window)
+    one, none = ibis.literal(1, "int64"), ibis.literal(0, "int64")
+    held = {f"held_{n}": ibis.ifelse(is_of(values.value, n), one, none).sum().over(window) for n in range(LEVELS)}
+    counted = values.select(**held, **{name: values[name] for name in values.columns})
+    levelled = counted.mutate(level=level_of(lambda n: counted[f"held_{n}"])).drop(*held)
+    kept = ibis.ifelse(levelled.value < bound_of(levelled.level), levelled.value, ibis.null("string"))
+    found = collect(levelled.mutate(kept=kept), "kept", "hashes", window)
+    return found.mutate(text=found.level.cast("string").concat(found.hashes))
+
+
 def ticks(
-    plan: SlidingPlan, events: ir.Table, listed: ir.Table, pairs: Sequence[ir.Table], order: Sequence[str]
+    plan: SlidingPlan,
+    events: ir.Table,
+    listed: ir.Table,
+    pairs: Sequence[ir.Table],
+    texts: Sequence[ir.Table],
+    order: Sequence[str],
 ) -> list[ir.Table]:
     """Key, tick_ms, and what each window gains or loses there: one entry an event, one expiry a window it was in.
 
@@ -54,13 +101,19 @@ def ticks(
         events: with the key.
         listed: `listed_events` of the same events.
         pairs: `distinct_pairs` of the same events, for each of the plan's.
+        texts: `gathered_texts` of the same events, for each of the plan's.
         order: columns that put a key's `listed` in `BATCH_ORDER`.
     """
     lengths = {s.length for s in plan.sums} | {length for e in plan.extremes for _, length in e.windows}
     entries = [_entries(plan, events)] if lengths else []
     expiries = [_expiries(plan, events, length) for length in sorted(filter(None, lengths))]
     different = [t for d, table in zip(plan.distincts, pairs, strict=True) for t in _different(plan, d, table)]
-    return [*entries, *expiries, *different, *(_latest(plan, latest, listed, order) for latest in plan.latest)]
+    latest = [_latest(plan, latest, listed, order) for latest in plan.latest]
+    gathered = [
+        _tick(plan, table, table.event_time_ms.cast("int64"), {each.name: placed(table, table.text)})
+        for each, table in zip(plan.gathered, texts, strict=True)
+    ]
+    return [*entries, *expiries, *different, *latest, *gathered]
 
 
 def framed_extremes(
@@ -101,11 +154,13 @@ def rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
     values: dict[str, ir.Value] = {name: windows[name] for name in windows.columns}
     for extreme in plan.extremes:
         for name, _ in extreme.windows:
-            values[name] = _placed_value(windows[name], extreme.kind) if extreme.ordered else windows[name]
+            plain = not extreme.ordered or extreme.placed
+            values[name] = windows[name] if plain else _placed_value(windows[name], extreme.kind)
     for latest in plan.latest:
         text = windows[latest.name].substr(PREFIX)
         number = ibis.coalesce(text.cast("int64"), 0) if latest.how != "list" else None
         values[latest.name] = text.split(SEPARATOR) if number is None else number
+    values |= {each.name: windows[each.name].substr(PREFIX) for each in plan.gathered}
     stamp = {T_MS: second_end(windows.tick_ms)}
     return windows.select(plan.key, **stamp, **in_schema(plan, values))
 
@@ -183,7 +238,7 @@ def _extreme_of(extreme: Extreme, events: ir.Table) -> ir.Value:
 
 def _tick(plan: SlidingPlan, table: ir.Table, tick_ms: ir.IntegerValue, given: Mapping[str, ir.Value]) -> ir.Table:
     """Key, tick_ms and every column of a tile: what is given, else what changes nothing."""
-    texts = {latest.name for latest in plan.latest} | {e.name for e in plan.extremes if e.ordered}
+    texts = {t.name for t in (*plan.latest, *plan.gathered)} | {e.name for e in plan.extremes if e.ordered}
     nothing: dict[str, ir.Value] = {
         c: _zero() if how == "sum" else ibis.null("string" if c in texts else "int64")
         for c, how in columns(plan).items()

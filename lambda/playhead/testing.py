@@ -23,13 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
 from playhead.compile import compile_group
-from playhead.declare import FeatureGroup, FeatureService
+from playhead.declare import VALID_FROM_MS, Dimension, FeatureGroup, FeatureService
+from playhead.dimensions import arrow_schema
 from playhead.errors import InputError, UnknownName
 from playhead.evaluate import evaluate, master_data
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
@@ -78,8 +80,26 @@ def events_of(table: str) -> pa.Table:
     return master_data(rows)
 
 
+def dimension_of(dimension: Dimension, table: str) -> pa.Table:
+    """Rows of a dimension from a text table: the key, its columns, and `at`, from when a row holds.
+
+    A decimal is given as it is kept: 500 for 0.5 of a decimal(3). An absent column is null.
+    """
+    types = {name: dt.dtype(kind) for name, kind in dimension.types.items()} | {dimension.key: dt.string}
+    rows = []
+    for line, cells in enumerate(_cells(table, [AT, *types], needed=dimension.key), start=1):
+        own = {name: _value(line, name, cell, types[name]) for name, cell in cells.items() if name != AT}
+        since_ms = round(_moment(line, cells[AT]).timestamp() * 1_000)
+        rows.append(dict.fromkeys(dimension.columns) | own | {VALID_FROM_MS: since_ms})
+    return pa.Table.from_pylist(rows, arrow_schema(dimension))
+
+
 def assert_values(
-    group: FeatureGroup, events: str | pa.Table, expected: str, engines: Iterable[str] = ("duckdb", "oracle")
+    group: FeatureGroup,
+    events: str | pa.Table,
+    expected: str,
+    engines: Iterable[str] = ("duckdb", "oracle"),
+    dimensions: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Fail unless every engine gives the expected values.
 
@@ -89,6 +109,7 @@ def assert_values(
         expected: a text table: `at`, the group's key, and any of its features. A list is its values with spaces between
             them; an empty cell is null.
         engines: see `playhead.evaluate.ENGINES`, and oracle.
+        dimensions: dimension to a text table of its rows, as of `dimension_of`.
 
     Raises:
         AssertionError: each value that differs, by engine, line and feature.
@@ -101,9 +122,10 @@ def assert_values(
     keys = pa.array([cells[group.entity.key] for cells in lines], pa.string())
     spine = pa.table({group.entity.key: keys, EVENT_TIMESTAMP: moments})
     service = FeatureService(name=group.name, groups=(group,))
+    known = {d.name: dimension_of(d, dimensions[d.name]) for d in group.enrich if d.name in dimensions}
     wrong = []
     for engine in engines:
-        found = evaluate(service, happened, spine, engine).to_pylist()
+        found = evaluate(service, happened, spine, engine, known).to_pylist()
         for line, (cells, row) in enumerate(zip(lines, found, strict=True), start=1):
             for name in (n for n in cells if n in kinds):
                 want, got = _value(line, name, cells[name], kinds[name]), row[f"{group.name}__{name}"]

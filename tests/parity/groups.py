@@ -21,6 +21,7 @@ from playhead.declare import (
     Ratio,
     SessionStart,
     Sum,
+    TopK,
     days,
     latest,
     lifetime,
@@ -96,6 +97,14 @@ EVERY_DAILY = FeatureGroup(
         Min("least", _.ms_played, where=ends_play, over=days(1, 7)),
         Max("most", _.ms_played, where=is_skip, over=days(7, 30)),
         Ratio("spread", "least_7d", "most_7d"),
+        First("first_track", _.track_id, where=is_play, over=days(1, 7)),
+        First("first_ms", _.ms_played, where=ends_play, over=days(7)),
+        Last("last_kind", _.event_type, where=_.event_type.notnull(), over=days(1, 7)),
+        CountDistinct("tracks", _.track_id, where=is_play, over=days(1, 7)),
+        CountDistinct("lengths", _.ms_played, where=ends_play, over=days(7)),
+        TopK("top_tracks", _.track_id, k=2, where=is_play, over=days(1, 7)),
+        TopK("top_kinds", _.event_type, k=5, where=_.event_type.notnull(), over=days(7)),
+        Derived("plays_a_track", _.plays_7d / (_.tracks_7d + 1)),
     ),
 )
 EVERY_ENRICHED = FeatureGroup(
@@ -131,6 +140,7 @@ ENRICHED_DAILY = FeatureGroup(
     enrich=(tracks,),
     features=(
         Count("jazz", where=is_play & (_.track_genre == "jazz"), over=days(1, 7)),
+        TopK("genres", _.track_genre, k=2, where=is_play, over=days(1, 7)),
         Mean("tempo", _.track_tempo, where=is_play, over=days(7)),
     ),
 )

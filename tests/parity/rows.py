@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
+from playhead import gathered
 from playhead.compile import compile_group
 from playhead.evaluate import ENGINES
 from playhead.plan import AttributePlan, SpeedPlan, speed_plan
@@ -23,6 +25,13 @@ def streams(few: int, many: int) -> tuple[pa.Table, pa.Table]:
 
 def changelogs(engine: str, events: pa.Table, tracks: pa.Table) -> dict[str, pa.Table]:
     """Group to its rows, by entity and time."""
+    # So small that the samples of a day's values have levels.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathered, "SAMPLE", 2)
+        return _changelogs(engine, events, tracks)
+
+
+def _changelogs(engine: str, events: pa.Table, tracks: pa.Table) -> dict[str, pa.Table]:
     made = zip(PLANS, ENGINES[engine](PLANS, events, {"track": tracks}), strict=True)
     return {plan.name: rows.sort_by([(plan.key, "ascending"), (T_MS, "ascending")]) for plan, rows in made}
 

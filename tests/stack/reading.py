@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from playhead.config import Settings
+from playhead.dimensions import Tables
 from playhead.local.changelog import changelog
 from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
@@ -50,9 +51,9 @@ def archived_rows(settings: Settings, plan: SlidingPlan | SessionPlan) -> pa.Tab
     return _in_order(plan, table.append_column(T_MS, stamps))
 
 
-def expected_rows(plan: SlidingPlan | SessionPlan, events: pa.Table, watermark_ms: int) -> pa.Table:
+def expected_rows(plan: SlidingPlan | SessionPlan, events: pa.Table, dimensions: Tables, watermark_ms: int) -> pa.Table:
     """A group's changelog on DuckDB from master data, up to a watermark; late events do not count."""
-    rows = changelog(plan, events.filter(pc.invert(events["late"])))
+    rows = changelog(plan, events.filter(pc.invert(events["late"])), dimensions)
     # A row stamped T is out when the watermark has passed the last millisecond of its second.
     return _in_order(plan, rows.filter(pc.less_equal(rows[T_MS], watermark_ms + 1)))
 

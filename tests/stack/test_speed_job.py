@@ -20,6 +20,7 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,15 +28,19 @@ import pytest
 
 from playhead import oracle
 from playhead import stack as local_stack
+from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declarations import load_declarations
-from playhead.declare import Aggregate, Days, FeatureGroup, days
+from playhead.declare import Aggregate, FeatureGroup, days
+from playhead.ingest.catalogue import make_catalogue, write_catalogue
 from playhead.ingest.generator import GeneratorConfig
 from playhead.ingest.replay import Pace, replay
 from playhead.ingest.source import Record, Source
 from playhead.ingest.truth import Truth, generated_source
+from playhead.merge import Partials, merge
 from playhead.plan import DailyPlan, SessionPlan
 from playhead.relations import DAY_MS, T_MS, milliseconds
+from playhead.serving.dimension_table import load_dimension, read_dimension
 from playhead.speed import cluster
 from playhead.speed.decode import KEPT_BYTES
 from playhead.stack.kafka import create_topics
@@ -110,6 +115,24 @@ def own_topics(stack: Settings, home: Path, **flink: Any) -> Settings:
     return stack.model_copy(update={"kafka": kafka, "home": home, "flink": stack.flink.model_copy(update=flink)})
 
 
+def track_file(home: Path) -> Path:
+    """The catalogue, but for every third track; from the second day on every other track has another genre."""
+    file = home / "tracks.parquet"
+    write_catalogue(make_catalogue(FAULTY.tracks, FAULTY.seed), file)
+    rows = [row for i, row in enumerate(pq.read_table(file).to_pylist()) if i % 3]
+    second_day = FAULTY.start_ms + DAY_MS
+    later = [row | {"genre": "polka", "valid_from": second_day} for row in rows[::2]]
+    first = [row | {"valid_from": FAULTY.start_ms - DAY_MS} for row in rows]
+    pq.write_table(pa.Table.from_pylist([*first, *later]), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def tracks(settings: Settings) -> dict[str, pa.Table]:
+    """The rows of the dimension."""
+    return {"track": read_dimension(settings.lake, load_declarations().dimension("track"))}
+
+
 def outputs(settings: Settings, status: cluster.JobStatus) -> Outputs:
     """All that is there now."""
     return Outputs(
@@ -125,6 +148,7 @@ def outputs(settings: Settings, status: cluster.JobStatus) -> Outputs:
 @pytest.fixture(scope="module")
 def settings(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     own = own_topics(stack, tmp_path_factory.mktemp("speed") / "home")
+    load_dimension(own, load_declarations(), "track", [track_file(own.home)])
     yield own
     cluster.stop(own)
 
@@ -211,6 +235,7 @@ def in_parallel(
     cluster.stop(settings)
     home = tmp_path_factory.mktemp("parallel") / "home"
     own = own_topics(stack, home, parallelism=2, state_backend="rocksdb")
+    load_dimension(own, load_declarations(), "track", [track_file(own.home)])
     cluster.start(own)
     try:
         faulty_ms = replay(faulty.source(), own).last_event_ms
@@ -309,8 +334,10 @@ def test_late_is_what_comes_behind_its_partition_by_the_allowed_lateness(arrived
 
 @MOMENTS
 @pytest.mark.parametrize("group", PLANS)
-def test_feature_rows_are_those_of_duckdb_up_to_the_watermark(moment: str, group: str, found: Outputs) -> None:
-    expected = reading.expected_rows(PLANS[group], found.events, found.watermark_ms)
+def test_feature_rows_are_those_of_duckdb_up_to_the_watermark(
+    moment: str, group: str, found: Outputs, tracks: dict[str, pa.Table]
+) -> None:
+    expected = reading.expected_rows(PLANS[group], found.events, tracks, found.watermark_ms)
     assert found.rows[group].num_rows > 100
     assert found.rows[group].equals(expected)
 
@@ -330,31 +357,52 @@ def test_no_count_is_ever_negative(moment: str, found: Outputs) -> None:
 
 @MOMENTS
 @pytest.mark.parametrize("plan", load_declarations().daily_plans, ids=lambda plan: plan.name)
-def test_partials_of_a_day_are_the_oracles_windows_of_one_day(moment: str, plan: DailyPlan, found: Outputs) -> None:
+def test_partials_of_a_day_are_the_oracles_windows_of_one_day(
+    moment: str, plan: DailyPlan, found: Outputs, tracks: dict[str, pa.Table]
+) -> None:
     rng, declared = random.Random(8), load_declarations().group(plan.name)
     counted = tuple(replace(f, over=days(1)) for f in declared.features if isinstance(f, Aggregate))
-    one_day, key = FeatureGroup(name="one_day", entity=declared.entity, features=counted), declared.entity.key
-    events, rows = on_time(found.events), found.rows[plan.today.name].to_pylist()
-    for row in rng.sample(rows, 15):
+    one_day = FeatureGroup(name="one_day", entity=declared.entity, enrich=declared.enrich, features=counted)
+    key, own = declared.entity.key, compile_group(one_day)
+    assert isinstance(own, DailyPlan)
+    events = oracle.enriched(one_day, on_time(found.events), {"track": tracks["track"].to_pylist()})
+    for row in rng.sample(found.rows[plan.today.name].to_pylist(), 15):
         entity, _, day_ms = row[key].rpartition("|")
         # The next midnight belongs to another day.
         if row[T_MS] < int(day_ms) + DAY_MS:
             values = oracle.values_at(one_day, events, entity, row[T_MS])
-            assert {f"{name}_1d": row[name] for name in row if f"{name}_1d" in values} == values
+            assert merged_alone(own, row, int(day_ms)) == values
+
+
+def merged_alone(plan: DailyPlan, row: dict[str, Any], day_ms: int) -> dict[str, Any]:
+    """The windows of one day from its partials."""
+    none, day = np.array([], np.int64), np.array([day_ms])
+    batch = Partials(none, none, {m.name: pa.array([], m.kind.to_pyarrow()) for m in plan.measures})
+    speed = Partials(np.array([0]), day, {m.name: pa.array([row[m.name]], m.kind.to_pyarrow()) for m in plan.measures})
+    (values,) = merge(plan, np.array([row[T_MS]]), day - DAY_MS, day, batch, speed).values.to_pylist()
+    return dict(values)
 
 
 @MOMENTS
-@pytest.mark.parametrize("group", [group.name for group in load_declarations().groups if group.kind is not Days])
-def test_as_of_random_moments_they_are_the_oracles(moment: str, group: str, found: Outputs) -> None:
+@pytest.mark.parametrize("group", [g.name for g in load_declarations().groups if g.name in PLANS])
+def test_as_of_random_moments_they_are_the_oracles(
+    moment: str, group: str, found: Outputs, tracks: dict[str, pa.Table]
+) -> None:
     """Twice the plan would err in the same way on both engines; the oracle reads the declaration alone."""
     rng, declared = random.Random(7), load_declarations().group(group)
-    events, rows = on_time(found.events), found.rows[group].to_pylist()
+    events = oracle.enriched(declared, on_time(found.events), {"track": tracks["track"].to_pylist()})
+    rows = found.rows[group].to_pylist()
     for row in rng.sample(rows, 15):
         entity, later = row[declared.entity.key], rng.choice([0, 1_000, HOUR_MS])
         stamp_ms = min(row[T_MS] + later, found.watermark_ms)
         (held,) = [r for r in rows if r[declared.entity.key] == entity and r[T_MS] <= stamp_ms][-1:]
         values = oracle.values_at(declared, events, entity, stamp_ms)
         assert {name: held[name] for name in values} == values, (entity, stamp_ms)
+
+
+def test_some_of_the_tracks_that_were_heard_are_known_and_some_are_not(arrived: Outputs) -> None:
+    (newest,) = (arrived.rows["listener"]["valence_last_20"],)
+    assert 0 < newest.null_count < len(newest) / 2
 
 
 @MOMENTS

@@ -1,8 +1,8 @@
 """Daily partials: the sums of a day, from which the windows of days are made.
 
-A partial is right as long as the day's files, what dimensions say of its events, and the meaning of its measures are
-what they were. These are kept as a digest beside the tables, so that a run finds by itself what is missing, what late events
-have changed, and what a new declaration has.
+A partial is right as long as these are what they were: the files of the day, what dimensions say of its events, and
+the meaning of its measures. They are kept as a digest beside the tables, so that a run finds by itself what is missing,
+what late events have changed, and what a new declaration has.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: R
         end_ms: the E of the merge.
         redis: where the store is.
     """
-    measures = [measure.name for measure in plan.measures]
+    measures = {measure.name: measure.kind for measure in plan.measures}
     day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(DAY_MS_OF)
     days = f.collect_list(f.struct(day_ms, *measures)).alias("days")
     write = functools.partial(

@@ -165,7 +165,7 @@ def gated_view(plan: DailyPlan, view: DataFrame) -> DataFrame:
         for (_, shorter), (_, longer) in pairwise(_features(plan, measure))
     ]
     row_id = f.concat_ws(" ", plan.key, f.unix_millis("event_timestamp")).alias(ROW_ID)
-    return view.select(row_id, plan.key, *(name for name, _ in plan.schema), *grown, "dt")
+    return view.select(row_id, plan.key, *plan.numbers, *grown, "dt")
 
 
 def validate(frame: DataFrame, suite: Suite, days: Sequence[date]) -> Verdict:

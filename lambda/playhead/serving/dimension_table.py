@@ -210,13 +210,15 @@ def _table(lake: Path, dimension: Dimension) -> DeltaTable | None:
 def _upsert(lake: Path, dimension: Dimension, given: pa.Table) -> tuple[int, int]:
     """Write what the table does not have, or has otherwise; how many rows of each."""
     old, keys = read_dimension(lake, dimension), [dimension.key, VALID_FROM_MS]
-    known = old.append_column("known", pa.repeat(True, old.num_rows))
-    same = given.join(known, given.column_names, join_type="left anti") if old.num_rows else given
-    found = same.join(known.select([*keys, "known"]), keys, join_type="left outer")
-    changed = pc.sum(found["known"].is_valid()).as_py() or 0
+    with open_duckdb() as connection:
+        # A difference of sets takes null for equal to null, which a join does not.
+        connection.register("old", old)
+        connection.register("given", given)
+        found = connection.table("given").except_(connection.table("old")).to_arrow_table()
+    changed = found.join(old.select(keys), keys, join_type="left semi").num_rows
     if not found.num_rows:
         return 0, 0
-    stamped = found.drop_columns("known").select(given.column_names)
+    stamped = found.cast(given.schema)
     stamped = stamped.append_column(
         EVENT_TIMESTAMP, stamped[VALID_FROM_MS].cast(pa.timestamp("ms", "UTC")).cast(MOMENT)
     )

@@ -55,7 +55,7 @@ class MergedRows:
 
 def measures_of(plan: DailyPlan) -> tuple[Feature, ...]:
     """A plan's measures, to be read under their own names."""
-    return tuple(Feature(measure.name, measure.name, pa.int64()) for measure in plan.measures)
+    return tuple(Feature(measure.name, measure.name, measure.kind.to_pyarrow()) for measure in plan.measures)
 
 
 def joined(spine: pa.Table, timestamp: str, views: Sequence[ViewRows | MergedRows]) -> pa.Table:
@@ -130,12 +130,12 @@ def _live(asked: pa.Table, today: Moments, ends: Moments, view: MergedRows) -> I
 
 
 def _together(parts: Sequence[Partials], plan: DailyPlan) -> Partials:
-    names = [measure.name for measure in plan.measures]
+    empty = {measure.name: pa.array([], measure.kind.to_pyarrow()) for measure in plan.measures}
     none = np.array([], np.int64)
     return Partials(
         np.concatenate([none, *(part.rows for part in parts)]),
         np.concatenate([none, *(part.days_ms for part in parts)]),
-        {n: pa.concat_arrays([pa.array([], pa.int64()), *(part.values[n] for part in parts)]) for n in names},
+        {name: pa.concat_arrays([own, *(part.values[name] for part in parts)]) for name, own in empty.items()},
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import ibis.expr.datatypes as dt
 import numpy as np
@@ -52,10 +52,16 @@ class MergedRow:
     event_timestamp_ms: int | None
 
 
-def published_packer(group: str, measures: Sequence[str], fingerprint: str) -> Packer:
-    """The packer of what the batch layer publishes of a group of calendar windows."""
-    numbers = dt.Array(dt.int64)
-    return Packer(published_of(group), [(name, numbers) for name in (DAY_MS_OF, *measures)], fingerprint)
+def published_packer(group: str, measures: Mapping[str, dt.DataType], fingerprint: str) -> Packer:
+    """The packer of what the batch layer publishes of a group of calendar windows.
+
+    Args:
+        group: its name.
+        measures: measure to the type of its partials.
+        fingerprint: the group's.
+    """
+    types = {DAY_MS_OF: dt.int64, **measures}
+    return Packer(published_of(group), [(name, dt.Array(kind)) for name, kind in types.items()], fingerprint)
 
 
 def end_packer(group: str, fingerprint: str) -> Packer:
@@ -113,7 +119,7 @@ class OnlineMerge:
     def __init__(self, plan: DailyPlan) -> None:
         self.plan = plan
         self.end = end_packer(plan.name, plan.fingerprint)
-        self.published = published_packer(plan.name, [m.name for m in plan.measures], plan.fingerprint)
+        self.published = published_packer(plan.name, {m.name: m.kind for m in plan.measures}, plan.fingerprint)
         self.today = Packer.of(plan.today)
 
     def rows_of(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
@@ -171,14 +177,15 @@ class _Items:
     def __init__(self, plan: DailyPlan) -> None:
         self.rows: list[int] = []
         self.days_ms: list[int] = []
-        self.values: dict[str, list[int | None]] = {measure.name: [] for measure in plan.measures}
+        self._kinds = {measure.name: measure.kind.to_pyarrow() for measure in plan.measures}
+        self.values: dict[str, list[Any]] = {name: [] for name in self._kinds}
 
-    def add(self, row: int, days_ms: Sequence[int], values: Mapping[str, Sequence[int | None]]) -> None:
+    def add(self, row: int, days_ms: Sequence[int], values: Mapping[str, Sequence[Any]]) -> None:
         self.rows += [row] * len(days_ms)
         self.days_ms += days_ms
         for name, own in self.values.items():
             own += values[name]
 
     def partials(self) -> Partials:
-        values = {name: pa.array(own, pa.int64()) for name, own in self.values.items()}
+        values = {name: pa.array(own, self._kinds[name]) for name, own in self.values.items()}
         return Partials(np.array(self.rows, np.int64), np.array(self.days_ms, np.int64), values)

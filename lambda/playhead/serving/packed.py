@@ -13,8 +13,9 @@ read as one array:
     24      8·w    null bitmap, w = ceil(columns / 64): bit i is 1 when column i is null
     …       8·n    a slot per column: int64, float64, or uint32 offset (from the row's start) and uint32 length of its
                    bytes in the variable part; 0 when null
-    …       …      variable part: strings in UTF-8; lists of strings as uint32 count, that many uint32 lengths,
-                   the strings; lists of int64 as uint32 count, ceil(count / 8) bytes of null bits, the values
+    …       …      variable part: strings in UTF-8; lists of strings as uint32 count, that many uint32 lengths
+                   (2³² - 1: null), the strings; lists of int64 as uint32 count, ceil(count / 8) bytes of null bits,
+                   the values
 
 Columns stand in the order of their names. The first 24 bytes are the same in every version: whoever compares
 timestamps (the newer-wins rule) can do it across versions. A reader takes a row only if version, columns and
@@ -46,8 +47,10 @@ _EXACT_MS = 2**53
 Value: TypeAlias = int | float | str | list[str] | None
 """A feature's value: int64, float64, string, list of strings without nulls, or null."""
 
-Numbers: TypeAlias = list[int | None]
-"""What the batch layer publishes of a measure: a list of int64 or null."""
+Published: TypeAlias = list[int | None] | list[str | None]
+"""What the batch layer publishes of a measure: a list of int64, or of strings, or null."""
+
+_NULL = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class _Kind:
 
     code: str
     encode: Callable[[Any], bytes] | None = None
-    decode: Callable[[bytes], Value | Numbers] | None = None
+    decode: Callable[[bytes], Value | Published] | None = None
 
 
 class Packer:
@@ -204,18 +207,22 @@ def _type_name(group: str, feature: str, dtype: dt.DataType) -> str:
     return name
 
 
-def _encode_list(values: Sequence[str]) -> bytes:
+def _encode_list(values: Sequence[str | None]) -> bytes:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is no list")
-    parts = [value.encode() for value in values]
-    return b"".join((struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts)), *parts))
+    parts = [None if value is None else value.encode() for value in values]
+    lengths = [_NULL if part is None else len(part) for part in parts]
+    return b"".join((struct.pack(f"<{len(parts) + 1}I", len(parts), *lengths), *(part or b"" for part in parts)))
 
 
-def _decode_list(data: bytes) -> list[str]:
+def _decode_list(data: bytes) -> list[str | None]:
     (count,) = struct.unpack_from("<I", data)
     lengths = struct.unpack_from(f"<{count}I", data, 4)
-    start, values = 4 + 4 * count, []
+    start, values = 4 + 4 * count, list[str | None]()
     for length in lengths:
+        if length == _NULL:
+            values.append(None)
+            continue
         values.append(data[start : start + length].decode())
         start += length
     if start != len(data):
@@ -231,7 +238,7 @@ def _encode_numbers(values: Sequence[int | None]) -> bytes:
     return struct.pack(f"<I{len(bits)}s{len(values)}q", len(values), bits, *(value or 0 for value in values))
 
 
-def _decode_numbers(data: bytes) -> Numbers:
+def _decode_numbers(data: bytes) -> list[int | None]:
     (count,) = struct.unpack_from("<I", data)
     own = struct.Struct(f"<I{-(-count // 8)}s{count}q")
     if own.size != len(data):

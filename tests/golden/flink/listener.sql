@@ -6,7 +6,7 @@ WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
 
 -- listener_ordered
-SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
+SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, `track_artist_id`, `track_genre`, `track_tempo`, `track_valence`, `track_energy`, `track_duration_ms`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
 
 -- listener_artists_pairs
 -- a barrier, rowtime from event_time_ms
@@ -38,6 +38,12 @@ FROM (
     `t0`.`kafka_partition`,
     `t0`.`kafka_offset`,
     `t0`.`late`,
+    `t0`.`track_artist_id`,
+    `t0`.`track_genre`,
+    `t0`.`track_tempo`,
+    `t0`.`track_valence`,
+    `t0`.`track_energy`,
+    `t0`.`track_duration_ms`,
     `t0`.`rowtime`,
     `t0`.`artist_id` AS `distinct_value`
   FROM `events` AS `t0`
@@ -82,7 +88,12 @@ SELECT
     ELSE 0
   END AS `kept_30s_1h`,
   0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL
@@ -133,7 +144,12 @@ SELECT
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
   0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
@@ -189,7 +205,12 @@ SELECT
     END
   ) AS `kept_30s_1h`,
   0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL
@@ -240,7 +261,12 @@ SELECT
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
   0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
@@ -267,7 +293,12 @@ SELECT
     THEN 1
     ELSE 0
   END AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `listener_artists_pairs` AS `t0`
 
 -- listener_ticks_5
@@ -288,7 +319,12 @@ SELECT
   -(
     1
   ) AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `listener_artists_pairs` AS `t0`
 
 -- listener_ticks_6
@@ -307,7 +343,12 @@ SELECT
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
   1 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM `listener_artists_pairs` AS `t0`
 WHERE
   (
@@ -335,8 +376,13 @@ SELECT
     CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
     CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
     CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
-    REVERSE(ARRAY_JOIN(`t2`.`names`, '\x1f'))
-  ) AS `last_5_tracks`
+    `t2`.`held`
+  ) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
 FROM (
   SELECT
     `t1`.`event_id`,
@@ -357,12 +403,23 @@ FROM (
     `t1`.`kafka_partition`,
     `t1`.`kafka_offset`,
     `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
     `t1`.`arrival`,
-    ARRAY_AGG(REVERSE(`t1`.`track_id`)) OVER (
-      PARTITION BY `t1`.`user_id`
-      ORDER BY `t1`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN 4 preceding AND CURRENT ROW
-    ) AS `names`
+    REVERSE(
+      ARRAY_JOIN(
+        ARRAY_AGG(REVERSE(`t1`.`track_id`)) OVER (
+          PARTITION BY `t1`.`user_id`
+          ORDER BY `t1`.`arrival` ASC NULLS LAST
+          ROWS BETWEEN 4 preceding AND CURRENT ROW
+        ),
+        '\x1f'
+      )
+    ) AS `held`
   FROM (
     SELECT
       *
@@ -372,11 +429,361 @@ FROM (
   ) AS `t1`
 ) AS `t2`
 
+-- listener_ticks_8
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t2`.`held`
+  ) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
+FROM (
+  SELECT
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
+    `t1`.`arrival`,
+    REVERSE(
+      ARRAY_JOIN(
+        ARRAY_AGG(REVERSE(`t1`.`track_id`)) OVER (
+          PARTITION BY `t1`.`user_id`
+          ORDER BY `t1`.`arrival` ASC NULLS LAST
+          ROWS BETWEEN 19 preceding AND CURRENT ROW
+        ),
+        '\x1f'
+      )
+    ) AS `held`
+  FROM (
+    SELECT
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY' AND `t0`.`track_id` IS NOT NULL
+  ) AS `t1`
+) AS `t2`
+
+-- listener_ticks_9
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t2`.`held`
+  ) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
+FROM (
+  SELECT
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
+    `t1`.`arrival`,
+    CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN `t1`.`track_valence` ELSE 0 END) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN 19 preceding AND CURRENT ROW
+    ) AS STRING) AS `held`
+  FROM (
+    SELECT
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY'
+  ) AS `t1`
+) AS `t2`
+
+-- listener_ticks_10
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t2`.`held`
+  ) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
+FROM (
+  SELECT
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
+    `t1`.`arrival`,
+    CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN 1 ELSE 0 END) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN 19 preceding AND CURRENT ROW
+    ) AS STRING) AS `held`
+  FROM (
+    SELECT
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY'
+  ) AS `t1`
+) AS `t2`
+
+-- listener_ticks_11
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t2`.`held`
+  ) AS `energy_last_20__sum`,
+  CAST(NULL AS STRING) AS `energy_last_20__count`
+FROM (
+  SELECT
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
+    `t1`.`arrival`,
+    CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN `t1`.`track_energy` ELSE 0 END) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN 19 preceding AND CURRENT ROW
+    ) AS STRING) AS `held`
+  FROM (
+    SELECT
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY'
+  ) AS `t1`
+) AS `t2`
+
+-- listener_ticks_12
+-- a barrier, rowtime from tick_ms
+SELECT
+  `t2`.`user_id`,
+  `t2`.`event_time_ms` AS `tick_ms`,
+  0 AS `plays_1m`,
+  0 AS `plays_1h`,
+  0 AS `plays_1d`,
+  0 AS `skips_1h`,
+  0 AS `early_skips_1h`,
+  0 AS `pauses_1h`,
+  0 AS `completes_1h`,
+  0 AS `listen_ms_1h`,
+  0 AS `ends_1h`,
+  0 AS `kept_30s_1h`,
+  0 AS `artists_1h`,
+  CAST(NULL AS STRING) AS `last_5_tracks`,
+  CAST(NULL AS STRING) AS `last_20_tracks`,
+  CAST(NULL AS STRING) AS `valence_last_20__sum`,
+  CAST(NULL AS STRING) AS `valence_last_20__count`,
+  CAST(NULL AS STRING) AS `energy_last_20__sum`,
+  CONCAT_WS(
+    '',
+    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t2`.`held`
+  ) AS `energy_last_20__count`
+FROM (
+  SELECT
+    `t1`.`event_id`,
+    `t1`.`user_id`,
+    `t1`.`track_id`,
+    `t1`.`artist_id`,
+    `t1`.`event_type`,
+    `t1`.`event_time_ms`,
+    `t1`.`position_ms`,
+    `t1`.`ms_played`,
+    `t1`.`duration_ms`,
+    `t1`.`content_type`,
+    `t1`.`context`,
+    `t1`.`request_id`,
+    `t1`.`device`,
+    `t1`.`country`,
+    `t1`.`client_version`,
+    `t1`.`kafka_partition`,
+    `t1`.`kafka_offset`,
+    `t1`.`late`,
+    `t1`.`track_artist_id`,
+    `t1`.`track_genre`,
+    `t1`.`track_tempo`,
+    `t1`.`track_valence`,
+    `t1`.`track_energy`,
+    `t1`.`track_duration_ms`,
+    `t1`.`arrival`,
+    CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN 1 ELSE 0 END) OVER (
+      PARTITION BY `t1`.`user_id`
+      ORDER BY `t1`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN 19 preceding AND CURRENT ROW
+    ) AS STRING) AS `held`
+  FROM (
+    SELECT
+      *
+    FROM `listener_ordered` AS `t0`
+    WHERE
+      `t0`.`event_type` = 'PLAY'
+  ) AS `t1`
+) AS `t2`
+
 -- listener_ticks
-SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7`
+SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7` UNION ALL SELECT * FROM `listener_ticks_8` UNION ALL SELECT * FROM `listener_ticks_9` UNION ALL SELECT * FROM `listener_ticks_10` UNION ALL SELECT * FROM `listener_ticks_11` UNION ALL SELECT * FROM `listener_ticks_12`
 
 -- listener_ticks_tiles
-SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`last_20_tracks`) AS `last_20_tracks`, MAX(`valence_last_20__sum`) AS `valence_last_20__sum`, MAX(`valence_last_20__count`) AS `valence_last_20__count`, MAX(`energy_last_20__sum`) AS `energy_last_20__sum`, MAX(`energy_last_20__count`) AS `energy_last_20__count`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
 SELECT
@@ -425,7 +832,74 @@ SELECT
       ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_5_tracks`))
     ),
     '\x1f'
-  ) AS `last_5_tracks`
+  ) AS `last_5_tracks`,
+  SPLIT(
+    SUBSTRING(
+      `t1`.`last_20_tracks`,
+      IF((
+        39 + 1
+      ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_20_tracks`))
+    ),
+    '\x1f'
+  ) AS `last_20_tracks`,
+  CASE
+    WHEN COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`valence_last_20__count`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__count`))
+      ) AS BIGINT),
+      0
+    ) = 0
+    THEN CAST(NULL AS DOUBLE)
+    ELSE CAST(CAST(COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`valence_last_20__sum`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+      ) AS BIGINT),
+      0
+    ) AS DOUBLE) AS DOUBLE) / CAST(CAST(COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`valence_last_20__count`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__count`))
+      ) AS BIGINT),
+      0
+    ) AS DOUBLE) AS DOUBLE)
+  END AS `valence_last_20`,
+  CASE
+    WHEN COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`energy_last_20__count`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__count`))
+      ) AS BIGINT),
+      0
+    ) = 0
+    THEN CAST(NULL AS DOUBLE)
+    ELSE CAST(CAST(COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`energy_last_20__sum`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__sum`))
+      ) AS BIGINT),
+      0
+    ) AS DOUBLE) AS DOUBLE) / CAST(CAST(COALESCE(
+      CAST(SUBSTRING(
+        `t1`.`energy_last_20__count`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__count`))
+      ) AS BIGINT),
+      0
+    ) AS DOUBLE) AS DOUBLE)
+  END AS `energy_last_20`
 FROM (
   SELECT
     `t0`.`user_id`,
@@ -489,6 +963,31 @@ FROM (
       PARTITION BY `t0`.`user_id`
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `last_5_tracks`
+    ) AS `last_5_tracks`,
+    MAX(`t0`.`last_20_tracks`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `last_20_tracks`,
+    MAX(`t0`.`valence_last_20__sum`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `valence_last_20__sum`,
+    MAX(`t0`.`valence_last_20__count`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `valence_last_20__count`,
+    MAX(`t0`.`energy_last_20__sum`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `energy_last_20__sum`,
+    MAX(`t0`.`energy_last_20__count`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `energy_last_20__count`
   FROM `listener_ticks_tiles` AS `t0`
 ) AS `t1`
