@@ -20,7 +20,21 @@ from ibis import _
 
 from features.entities import ends_play, is_play, is_skip, user
 from playhead.compile import compile_group
-from playhead.declare import Count, Derived, FeatureGroup, Max, Mean, Min, Ratio, Sum, days
+from playhead.declare import (
+    Count,
+    CountDistinct,
+    Derived,
+    FeatureGroup,
+    First,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Ratio,
+    Sum,
+    TopK,
+    days,
+)
 from playhead.local.changelog import changelog
 from playhead.merge import SPEED_DAYS, Merged, Partials, day_of, merge
 from playhead.plan import DailyPlan
@@ -42,9 +56,14 @@ GROUP = FeatureGroup(
         Mean("heard_mean", _.ms_played, where=ends_play, over=days(3, 30)),
         Min("least", _.ms_played, where=ends_play, over=days(3, 14)),
         Max("most", _.ms_played, where=is_skip, over=days(30)),
+        First("first_ms", _.ms_played, where=ends_play, over=days(3, 14)),
+        Last("last_track", _.track_id, where=is_play, over=days(3, 30)),
+        CountDistinct("tracks", _.track_id, where=is_play, over=days(3, 14)),
+        TopK("top", _.track_id, k=2, where=is_play, over=days(3, 14)),
         Ratio("skip_rate", "skips_7d", "plays_7d"),
         Derived("balance", _.plays_7d - 2 * _.skips_7d),
         Derived("rate", (_.plays_30d + 1) / (_.heard_30d + 1)),
+        Ratio("skips_a_track", "skips_7d", "tracks_14d"),
     ),
 )
 PLAN = compile_group(GROUP)
@@ -61,7 +80,8 @@ def streams(draw: st.DrawFn) -> list[Event]:
         now_ms += rng.choice([0, 1, 1_000, rng.randrange(DAY_MS), rng.randrange(4 * DAY_MS)])
         if rng.random() < 0.3:
             now_ms = -(-now_ms // DAY_MS) * DAY_MS + rng.choice([0, 1, 999, DAY_MS - 1])
-        events.append(event(rng.choice("ab"), now_ms, rng.choice(["PLAY", "PLAY", "SKIP", "STOP"]), offset))
+        own = event(rng.choice("ab"), now_ms, rng.choice(["PLAY", "PLAY", "SKIP", "STOP"]), offset)
+        events.append(own | {"track_id": f"t{rng.randrange(4)}"})
     return events
 
 
@@ -77,6 +97,8 @@ def naive(events: Sequence[Event], listener: str, time_ms: int) -> dict[str, Any
     ended = {n: [e["ms_played"] for e in within(n, "SKIP", "COMPLETE", "STOP")] for n in (3, 7, 14, 30)}
     plays = {n: len(within(n, "PLAY")) for n in (1, 7, 14, 30)}
     skips = len(within(7, "SKIP"))
+    tracks = {n: [e["track_id"] for e in within(n, "PLAY")] for n in (3, 14, 30)}
+    best = {n: sorted(set(own), key=lambda t: (-own.count(t), t))[:2] for n, own in tracks.items()}
     return {
         **{f"plays_{n}d": plays[n] for n in plays},
         "skips_7d": skips,
@@ -87,6 +109,11 @@ def naive(events: Sequence[Event], listener: str, time_ms: int) -> dict[str, Any
         "skip_rate": skips / plays[7] if plays[7] else None,
         "balance": plays[7] - 2 * skips,
         "rate": (plays[30] + 1) / (sum(ended[30]) + 1),
+        **{f"first_ms_{n}d": ended[n][0] if ended[n] else None for n in (3, 14)},
+        **{f"last_track_{n}d": tracks[n][-1] if tracks[n] else None for n in (3, 30)},
+        **{f"tracks_{n}d": len(set(tracks[n])) for n in (3, 14)},
+        **{f"top_{n}d": best[n] or None for n in (3, 14)},
+        "skips_a_track": skips / len(set(tracks[14])) if tracks[14] else None,
     }
 
 
@@ -100,7 +127,7 @@ class Layers:
             listener, _bar, day_ms = row["user_id"].rpartition("|")
             self.rows.setdefault((listener, int(day_ms)), []).append(row)
 
-    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[int | None] | None:
+    def partial(self, listener: str, day_ms: int, as_of_ms: int | None = None) -> list[Any] | None:
         """A day's measures: all of the day, or what was known at a moment; None without an event."""
         rows = self.rows.get((listener, day_ms), [])
         at = len(rows) if as_of_ms is None else bisect.bisect_right([row[T_MS] for row in rows], as_of_ms)
@@ -123,14 +150,17 @@ class Layers:
         begins_ms = ends_ms - published * DAY_MS
         return merge(PLAN, q_ms, begins_ms, ends_ms, self.items(batch), self.items(speed))
 
-    def items(self, known: Sequence[tuple[int, int, list[int | None] | None]]) -> Partials:
+    def items(self, known: Sequence[tuple[int, int, list[Any] | None]]) -> Partials:
         """Those of the days that have events, in any order."""
         items = [(row, day_ms, values) for row, day_ms, values in known if values is not None]
         random.Random(len(items)).shuffle(items)
         return Partials(
             np.array([row for row, _, _ in items], np.int64),
             np.array([day_ms for _, day_ms, _ in items], np.int64),
-            {n: pa.array([v[place] for _, _, v in items], pa.int64()) for place, n in enumerate(self.names)},
+            {
+                m.name: pa.array([v[place] for _, _, v in items], m.kind.to_pyarrow())
+                for place, m in enumerate(PLAN.measures)
+            },
         )
 
 
@@ -163,7 +193,7 @@ def test_beyond_two_days_what_is_not_known_is_refused(late_days: int) -> None:
     (row,) = merged.values.to_pylist()
     refused = {name for name, flags in merged.stale.items() if flags[0]}
     # Windows of up to three days are the speed layer's alone.
-    assert refused == {name for name in row if name not in ("plays_1d", "heard_mean_3d", "least_3d")}
+    assert refused == {name for name in row if not name.endswith(("_1d", "_3d"))}
     assert row == {name: None if name in refused else expected[name] for name in row}
 
 
@@ -178,7 +208,7 @@ def test_a_window_that_was_not_published_whole_is_refused() -> None:
     asked = [("a", START_MS + 39 * DAY_MS + 2_000)]
     merged = Layers(events).merged(asked, 0, published=13)
     assert {name for name, flags in merged.stale.items() if flags[0]} == {
-        "plays_30d", "heard_30d", "heard_mean_30d", "most_30d", "rate"
+        "plays_30d", "heard_30d", "heard_mean_30d", "most_30d", "last_track_30d", "rate"
     }  # fmt: skip
 
 

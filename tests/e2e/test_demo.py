@@ -102,17 +102,27 @@ def test_training_rows_equal_a_naive_count_of_the_file(eventsim: Demo) -> None:
     assert known == {7: 200, 30: 200}, "the last batch days have the partials of every day before them"
 
 
-def test_what_was_served_is_what_training_sees(eventsim: Demo) -> None:
-    assert eventsim.found["served_vectors"] == 1000
-    assert eventsim.found["skew"]["mismatches"] == 0
-    assert eventsim.found["skew"]["values"] > 10_000
+@pytest.mark.parametrize("name", ["eventsim", "made_up"])
+def test_what_was_served_is_what_training_sees(name: str, request: pytest.FixtureRequest) -> None:
+    found = request.getfixturevalue(name).found
+    assert found["served_vectors"] == 1000
+    assert found["skew"]["mismatches"] == 0
+    assert found["skew"]["values"] > 10_000
 
 
-def test_backfill_equals_the_archive(eventsim: Demo) -> None:
-    assert len(eventsim.found["backfill"]) == 7
-    for group in eventsim.found["backfill"]:
-        assert eventsim.found["backfill"][group]["different"] == 0
-        assert eventsim.found["backfill"][group]["points"] == 1000
+@pytest.mark.parametrize("name", ["eventsim", "made_up"])
+def test_backfill_equals_the_archive(name: str, request: pytest.FixtureRequest) -> None:
+    found = request.getfixturevalue(name).found
+    assert len(found["backfill"]) == 7
+    for group in found["backfill"]:
+        assert found["backfill"][group]["different"] == 0
+        assert found["backfill"][group]["points"] == 1000
+
+
+def test_made_up_tracks_are_known_to_the_stream_and_to_training(made_up: Demo) -> None:
+    rows = pq.read_table(made_up.home / "demo" / "training_set.parquet")
+    for column in ("listener__valence_last_20", "track_item__genre", "affinity__genre_affinity", "item__tempo_scaled"):
+        assert rows[column].null_count < rows.num_rows / 2, column
 
 
 def test_the_home_serves_afterwards_and_nothing_runs(eventsim: Demo, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import typer
 from playhead.cli.options import Config, Home, Json, settings_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from playhead.declarations import Declarations
     from playhead.declare import FeatureService
 
@@ -25,6 +27,14 @@ User = Annotated[str | None, typer.Option(help="user_id for spotify's files, whi
 EvalService = Annotated[str | None, typer.Option("--service", help="A declared feature service.")]
 EvalGroup = Annotated[str | None, typer.Option("--group", help="A declared feature group, in place of a service.")]
 Engine = Annotated[str, typer.Option(help="duckdb, spark, flink or oracle (naive, slow).")]
+DimensionFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dimension",
+        metavar="NAME=FILE",
+        help="Rows of a dimension, CSV or Parquet; without it nothing is known of it.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +68,7 @@ def evaluate_features(
     service: EvalService = None,
     group: EvalGroup = None,
     engine: Engine = "duckdb",
+    dimension: DimensionFiles = None,
     user: User = None,
     home: Home = None,
     config: Config = None,
@@ -70,6 +81,7 @@ def evaluate_features(
     \b
     playhead eval --events log.jsonl.gz --format eventsim --spine spine.csv --service listener_v1 --output out.parquet
     playhead eval --events e.jsonl --format native --spine spine.csv --group listener --engine oracle --output o.parquet
+    playhead eval … --service listener_v1 --dimension track=tracks.csv
     """
     import time
 
@@ -83,7 +95,8 @@ def evaluate_features(
     every_key = {g.entity.key for g in declarations.groups}
     rows = read_spine(spine, keys_of(wanted), every_key, columns_of(wanted))
     read = read_events(events, format_name, settings_of(home, config), user=user)
-    features = evaluate(wanted, read.events, rows.select([*keys_of(wanted), "event_timestamp"]), engine)
+    known = _dimensions(declarations, dimension or [])
+    features = evaluate(wanted, read.events, rows.select([*keys_of(wanted), "event_timestamp"]), engine, known)
     write_rows(rows, with_defaults(wanted, features), output)
     summary = {
         "output": str(output),
@@ -106,6 +119,23 @@ def evaluate_features(
     for name, counts in (("not valid", read.invalid), ("skipped", read.skipped)):
         if counts:
             typer.echo(f"{name}: {', '.join(f'{reason} {count:,}' for reason, count in counts.items())}", err=True)
+
+
+def _dimensions(declarations: Declarations, given: list[str]) -> dict[str, pa.Table]:
+    """Dimension to the rows of its files."""
+    from playhead.errors import InputError
+
+    found: dict[str, pa.Table] = {}
+    for each in given:
+        name, equals, file = each.partition("=")
+        if not (equals and name and file):
+            raise typer.BadParameter(f"--dimension {each}: expected NAME=FILE, such as track=tracks.csv")
+        from playhead.serving.dimension_table import read_rows
+
+        if name in found:
+            raise InputError(f"--dimension {each}: {name!r} is there twice", hint="one file has all rows")
+        found[name] = read_rows([Path(file)], declarations.dimension(name))
+    return found
 
 
 def _wanted(declarations: Declarations, service: str | None, group: str | None) -> FeatureService:

@@ -102,8 +102,7 @@ def load_dimension(
     dimension = declarations.dimension(name)
     plans = [plan for plan in declarations.attribute_plans if plan.dimension == dimension]
     since_ms = round(valid_from.timestamp() * 1_000) if valid_from else 0
-    given = pa.concat_tables([read_file(file, dimension, since_ms) for file in files])
-    _check_unique(files, dimension, given)
+    given = read_rows(files, dimension, since_ms)
     with open_online_store(settings.redis) as store:
         new, changed = _upsert(settings.lake, dimension, given)
         rows = read_dimension(settings.lake, dimension)
@@ -127,6 +126,17 @@ def load_dimension(
     results.save(settings, f"dimension_{name}", done.to_json())
     log.info("dimension loaded", **done.to_json())
     return done
+
+
+def read_rows(files: Sequence[Path], dimension: Dimension, valid_from_ms: int = 0) -> pa.Table:
+    """Rows of a dimension from files, as of `read_file`.
+
+    Raises:
+        InputError: a key and `valid_from` that are there twice.
+    """
+    given = pa.concat_tables([read_file(file, dimension, valid_from_ms) for file in files])
+    _check_unique(files, dimension, given)
+    return given
 
 
 def read_file(file: Path, dimension: Dimension, valid_from_ms: int = 0) -> pa.Table:
