@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ibis import _
@@ -14,10 +16,21 @@ from features.entities import is_play, is_skip, user
 from playhead.cli import app
 from playhead.compile import fingerprint, meanings
 from playhead.config import Settings, load_settings
-from playhead.declarations import Declarations
-from playhead.declare import Count, Derived, FeatureGroup, FeatureService, LastK, Ratio, sliding
+from playhead.declarations import Declarations, load_declarations
+from playhead.declare import (
+    MOMENT,
+    Count,
+    Derived,
+    FeatureGroup,
+    FeatureService,
+    LastK,
+    OnDemand,
+    Ratio,
+    sliding,
+)
 from playhead.describe import described
-from playhead.errors import UnknownName
+from playhead.errors import DeclarationError, UnknownName
+from playhead.on_demand import computed
 from playhead.serving.deployed import compare
 from playhead.serving.registry import apply
 
@@ -118,6 +131,47 @@ def test_a_feature_is_described() -> None:
         described(BEFORE, (), "play_1m")
 
 
+def test_on_demand_views_come_change_and_go(deployed: Settings) -> None:
+    def night(moment: datetime) -> dict[str, int]:
+        return {"night": int(moment.hour < 6)}
+
+    view = OnDemand(name="clock", features={"night": "int64"}, inputs=(MOMENT,), function=night)
+    with_view = Declarations((BEFORE,), (FeatureService(name="probe_v1", groups=(BEFORE,)),), (view,))
+    (change,) = (g for g in compare(deployed, with_view).groups if g.group == "clock")
+    assert (change.change, change.made, change.needs_backfill) == ("added", "on demand", False)
+    apply(deployed, with_view)
+    assert not compare(deployed, with_view).any
+    wider = replace(view, features={"night": "float64"})
+    assert {g.group: g.change for g in compare(deployed, replace(with_view, on_demand=(wider,))).groups}[
+        "clock"
+    ] == "changed"
+    assert {g.group: g.change for g in compare(deployed, declared(BEFORE)).groups}["clock"] == "removed"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "features", "problem"),
+    [
+        (("listener.play_1h",), {"x": "int64"}, "did you mean 'listener.plays_1h'"),
+        (("listener.plays_1h",), {"plays_1h": "int64"}, "'plays_1h' is the name of two inputs, or of an input and"),
+        (("listener.plays_1h", "track.plays_1h"), {"x": "int64"}, "'plays_1h' is the name of two inputs"),
+        ((MOMENT,), {"x": "bool"}, "feature 'x' is 'bool', expected int64 or float64 or string"),
+        ((MOMENT,), {"X": "int64"}, "name 'X': allowed are words"),
+        ((), {"x": "int64"}, "needs at least one input"),
+    ],
+)
+def test_an_on_demand_view_that_is_wrong_is_told(inputs: Any, features: Any, problem: str) -> None:
+    groups = tuple(load_declarations().group(name) for name in ("listener", "track"))
+    with pytest.raises(DeclarationError, match=problem):
+        OnDemand(name="probe", features=features, inputs=inputs, of=groups, function=dict)
+
+
+@pytest.mark.parametrize("given", [{"x": "1"}, {"x": 1.5}, {}, {"x": 1, "y": 2}])
+def test_a_function_that_gives_something_else_is_told(given: dict[str, Any]) -> None:
+    view = OnDemand(name="probe", features={"x": "int64"}, inputs=(MOMENT,), function=lambda **_: given)
+    with pytest.raises(DeclarationError, match="on-demand view 'probe'"):
+        computed(view, {}, [0])
+
+
 def test_the_commands(tmp_path: Path) -> None:
     run, home = CliRunner().invoke, ["--home", str(tmp_path)]
     assert run(app, ["features", "plan", "--check", *home]).exit_code == 1
@@ -126,6 +180,8 @@ def test_the_commands(tmp_path: Path) -> None:
     assert applied["plan"]["backfill"] == {"days": 0, "events": 0}
     again = run(app, ["features", "plan", "--check", *home])
     assert (again.exit_code, again.stdout) == (0, "no changes: the registry holds what is declared\n")
+    assert "_context(moment)" in run(app, ["features", "show", "context.hour_sin"]).stdout
+    assert "on demand" in run(app, ["features", "list", *home]).stdout
     shown = run(app, ["features", "show", "listener.skip_rate_1h"]).stdout
     assert "skips_1h / plays_1h" in shown
     assert "listener_v1" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import re
@@ -445,7 +446,13 @@ def _column(dimension: Dimension, column: str) -> tuple[str, ...]:
 
 
 def _sql(table: ir.Table, value: ir.Value) -> str:
-    return str(ibis.to_sql(table.select(x=value), dialect="duckdb"))
+    return _sql_of(table.select(x=value).op())
+
+
+@functools.lru_cache(maxsize=4096)
+def _sql_of(node: ops.Relation) -> str:
+    # By node: the features of a group share their filters, and SQL is what takes time here.
+    return str(ibis.to_sql(node.to_expr(), dialect="duckdb"))
 
 
 def _digest(*parts: object) -> str:

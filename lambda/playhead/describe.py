@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import sqlglot
 from sqlglot import expressions as sge
 
-from playhead.compile import compile_group
+from playhead.compile import compile_group, on_demand_meaning
 from playhead.declare import (
     Attribute,
     Days,
@@ -21,6 +21,7 @@ from playhead.declare import (
     FeatureService,
     LatestEvents,
     Lifetime,
+    OnDemand,
     Ratio,
     Session,
     Sliding,
@@ -56,6 +57,34 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
         "features": [
             {"feature": name, "type": str(kind), "empty": plan.empty.get(name), "is": words[name]}
             for name, kind in plan.schema
+            if feature in (None, name)
+        ],
+    }
+
+
+def described_on_demand(
+    view: OnDemand, services: Iterable[FeatureService], feature: str | None = None
+) -> dict[str, Any]:
+    """An on-demand view, or one of its features, in the form of `described`.
+
+    Raises:
+        UnknownName: the view has no such feature.
+    """
+    if feature is not None and feature not in view.features:
+        raise UnknownName(f"feature of {view.name!r}", feature, list(view.features))
+    code = view.function.__code__
+    made = f"{view.function.__name__}({', '.join(view.inputs)})"
+    return {
+        "group": view.name,
+        "description": view.description,
+        "entity": ", ".join(dict.fromkeys(f"{g.entity.name} ({g.entity.key})" for g in view.of)) or "the request",
+        "windows": "on demand",
+        "fingerprint": on_demand_meaning(view),
+        "declared_at": f"{code.co_filename}:{code.co_firstlineno}",
+        "services": [s.name for s in services if view in s.on_demand and feature in (None, *s.features_of(view))],
+        "features": [
+            {"feature": name, "type": kind, "empty": None, "is": made}
+            for name, kind in view.features.items()
             if feature in (None, name)
         ],
     }

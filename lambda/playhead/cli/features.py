@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,21 +33,29 @@ def register(app: typer.Typer) -> None:
 
 
 def list_groups(home: Home = None, config: Config = None, as_json: Json = False) -> None:
-    """Show the declared groups: their features, windows and fingerprints, and the services that read them."""
+    """Show the declared groups and on-demand views: their features, windows and fingerprints, and who reads them."""
+    from playhead.compile import on_demand_meaning
     from playhead.declarations import load_declarations
 
     declarations, lake = load_declarations(), settings_of(home, config).lake
     groups = [
         _described(group) | {"fingerprint": declarations.plan(group.name).fingerprint} for group in declarations.groups
     ]
-    services = [{"service": s.name, "groups": [group.name for group in s.groups]} for s in declarations.services]
+    on_demand = [
+        {"view": view.name, "inputs": list(view.inputs), "features": dict(view.features)}
+        for view in declarations.on_demand
+    ]
+    services = [{"service": s.name, "groups": [view.name for view in s.views]} for s in declarations.services]
     if as_json:
-        typer.echo(json.dumps({"groups": groups, "services": services, "lake": str(lake)}, indent=2))
+        found = {"groups": groups, "on_demand": on_demand, "services": services, "lake": str(lake)}
+        typer.echo(json.dumps(found, indent=2))
         return
     rows = table("group", "key", "features and their windows", "fingerprint")
     for group in groups:
         lines = [f"{name} {' '.join(windows)}".rstrip() for name, windows in group["features"].items()]
         rows.add_row(group["group"], group["key"], "\n".join(lines), group["fingerprint"])
+    for view in declarations.on_demand:
+        rows.add_row(view.name, "on demand", "\n".join(view.features), on_demand_meaning(view))
     show(rows)
     for service in services:
         typer.echo(f"{service['service']}: {', '.join(service['groups'])}")
@@ -59,18 +68,31 @@ def show_group(name: FeatureName, sql: Sql = None, as_json: Json = False) -> Non
     \b
     playhead features show listener
     playhead features show listener.skip_rate_1h
+    playhead features show context
     playhead features show listener --sql duckdb
     """
     from playhead.declarations import load_declarations
-    from playhead.describe import described
+    from playhead.describe import described, described_on_demand
+    from playhead.errors import InputError
 
     declarations = load_declarations()
     group_name, _, feature = name.partition(".")
+    if group_name in {view.name for view in declarations.on_demand}:
+        if sql is not None:
+            raise InputError(f"{group_name!r} is computed on demand, by a function: no engine makes it")
+        _show(
+            described_on_demand(declarations.on_demand_view(group_name), declarations.services, feature or None),
+            as_json,
+        )
+        return
     group = declarations.group(group_name)
     if sql is not None:
         typer.echo(_sql(group, sql))
         return
-    found = described(group, declarations.services, feature or None)
+    _show(described(group, declarations.services, feature or None), as_json)
+
+
+def _show(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -173,9 +195,12 @@ def apply(home: Home = None, config: Config = None, with_backfill: WithBackfill 
     typer.echo(f"registry: {settings.registry}")
     for name, count in rows.items():
         typer.echo(f"backfilled {name}: {count:,} rows")
-    todo = [group.group for group in changes.backfilled if not (with_backfill and group.speed)]
+    todo = [group.group for group in changes.backfilled if not (with_backfill and group.made == "speed")]
     if todo:
         typer.echo(f"their past is still as it was: {', '.join(todo)} (`playhead backfill`, `playhead batch run`)")
+    unread = [g.group for g in changes.groups if g.made == "attributes" and g.change in ("added", "changed")]
+    if unread:
+        typer.echo(f"not online yet: {', '.join(unread)} (`playhead dimensions load`)")
 
 
 def _backfill(settings: Settings, changes: Changes) -> dict[str, int]:

@@ -9,16 +9,20 @@ from typing import Any, Literal
 
 import feast
 
-from playhead.compile import meanings
+from playhead.compile import meanings, on_demand_meaning
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup
 from playhead.local.lake import count_events
 from playhead.serving.registry import features_of, open_feature_store
-from playhead.serving.views import MEANING, feast_objects, tags_of
+from playhead.serving.views import FINGERPRINT, MEANING, feast_objects, tags_of
 
 Change = Literal["same", "added", "removed", "changed", "metadata", "renamed"]
 """Of a feature; of a group too, which is `changed` when one of its features is. `metadata` changes no value."""
+
+Made = Literal["speed", "daily", "attributes", "on demand"]
+"""Where a group's values come from: the speed layer, the batch layer, a dimension, or a function when they are asked
+for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +33,18 @@ class GroupChange:
         group: its name.
         change: what apply would do to it.
         features: to change, those only that do not stay as they are; a renamed one under `old → new`.
-        speed: whether the speed layer makes it, else the batch layer.
+        made: where its values come from.
     """
 
     group: str
     change: Change
     features: Mapping[str, Change]
-    speed: bool
+    made: Made
 
     @property
     def needs_backfill(self) -> bool:
         """Whether its values of the past have to be computed."""
-        return self.change in ("added", "changed")
+        return self.made in ("speed", "daily") and self.change in ("added", "changed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class Changes:
     """The difference between declarations and registry, and what a backfill would read.
 
     Attributes:
-        groups: all groups, declared or deployed.
+        groups: all groups and on-demand views, declared or deployed.
         services: name to change.
         first_day: of the master data; None without any. With it:
         last_day: of the master data.
@@ -89,21 +93,20 @@ def compare(settings: Settings, declarations: Declarations) -> Changes:
     Raises:
         InputError: a registry that cannot be read.
     """
-    views, services = _deployed(settings)
+    views, on_demand, services = _deployed(settings)
     declared = {group.name: group for group in declarations.groups}
-    removed = (
-        GroupChange(group=name, change="removed", features={}, speed=view.tags["kind"] != "daily")
+    removed = [
+        GroupChange(group=name, change="removed", features={}, made=_made(view))
         for name, view in views.items()
         if name not in declared
-    )
-    speed = {plan.name for plan in declarations.speed_plans}
+    ]
     expected = {
         each.name: each for each in feast_objects(declarations, settings) if isinstance(each, feast.FeatureView)
     }
-    groups = [_group(g, views.get(g.name), expected[g.name], g.name in speed) for g in declared.values()]
+    groups = [_group(group, views.get(group.name), expected[group.name]) for group in declared.values()]
     events = count_events(settings.lake)
     return Changes(
-        groups=(*groups, *removed),
+        groups=(*groups, *_on_demand(declarations, on_demand), *removed),
         services=dict(_services(declarations, services)),
         first_day=_day(events.first_ms),
         last_day=_day(events.last_ms),
@@ -111,23 +114,40 @@ def compare(settings: Settings, declarations: Declarations) -> Changes:
     )
 
 
-def _deployed(settings: Settings) -> tuple[dict[str, feast.FeatureView], dict[str, feast.FeatureService]]:
+def _deployed(
+    settings: Settings,
+) -> tuple[dict[str, feast.FeatureView], dict[str, str], dict[str, feast.FeatureService]]:
+    """Views, on-demand views with their meaning, and services, by name."""
     if not settings.registry.is_file():
-        return {}, {}
+        return {}, {}, {}
     store = open_feature_store(settings)
     views = {view.name: view for view in store.list_feature_views()}
-    return views, {service.name: service for service in store.list_feature_services()}
+    on_demand = {view.name: view.tags.get(FINGERPRINT, "") for view in store.list_on_demand_feature_views()}
+    return views, on_demand, {service.name: service for service in store.list_feature_services()}
 
 
-def _group(
-    group: FeatureGroup, view: feast.FeatureView | None, expected: feast.FeatureView, speed: bool
-) -> GroupChange:
+def _made(view: feast.FeatureView) -> Made:
+    kind = view.tags["kind"]
+    return "daily" if kind == "daily" else "attributes" if kind == "attributes" else "speed"
+
+
+def _on_demand(declarations: Declarations, deployed: Mapping[str, str]) -> Iterator[GroupChange]:
+    changes: dict[str, Change] = dict.fromkeys(deployed, "removed")
+    for view in declarations.on_demand:
+        same = deployed.get(view.name) == on_demand_meaning(view)
+        changes[view.name] = "same" if same else "changed" if view.name in deployed else "added"
+    for name, change in changes.items():
+        yield GroupChange(group=name, change=change, features={}, made="on demand")
+
+
+def _group(group: FeatureGroup, view: feast.FeatureView | None, expected: feast.FeatureView) -> GroupChange:
+    made = _made(expected)
     if view is None:
-        return GroupChange(group=group.name, change="added", features={}, speed=speed)
+        return GroupChange(group=group.name, change="added", features={}, made=made)
     before = {field.name: field.tags.get(MEANING, "") for field in view.features}
     features = dict(_features(before, meanings(group)))
     described: Change = "same" if _described(view) == _described(expected) else "metadata"
-    return GroupChange(group=group.name, change="changed" if features else described, features=features, speed=speed)
+    return GroupChange(group=group.name, change="changed" if features else described, features=features, made=made)
 
 
 def _described(view: feast.FeatureView) -> tuple[Any, ...]:

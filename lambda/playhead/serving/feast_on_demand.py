@@ -50,12 +50,16 @@ def frame_function_source(view: OnDemand, meaning: str) -> str:
 
 
 def declared_function(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """`frame_function` of the view that is declared under a name.
+    """`frame_function` of the view that is declared under a name when it is called.
 
-    Raises:
-        UnknownName: there is none.
+    The function raises UnknownName when there is none; until then Feast can read what was registered, to remove it.
     """
-    return frame_function(load_declarations().on_demand_view(name))
+
+    def made(frame):  # type: ignore[no-untyped-def]
+        return frame_function(load_declarations().on_demand_view(name))(frame)
+
+    made.__name__ = made.__qualname__ = name
+    return made
 
 
 def _values(column: pd.Series[Any], *, whole: bool) -> list[Any]:
