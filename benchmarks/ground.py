@@ -12,6 +12,10 @@ from pathlib import Path
 
 from playhead import stack
 from playhead.config import LOCALHOST, Settings, load_settings
+from playhead.declarations import load_declarations
+from playhead.ingest.catalogue import MADE_UP_TRACKS, make_catalogue, write_catalogue
+from playhead.ingest.generator import GeneratorConfig
+from playhead.serving.dimension_table import load_dimension
 from playhead.stack.kafka import create_topics
 
 _FLINK = {"task_manager_memory_mb": 4096, "checkpoint_interval": timedelta(seconds=30)}
@@ -36,13 +40,18 @@ class Ground:
     say: Say
 
     def apart(self, name: str) -> Settings:
-        """Settings for one measurement: the same stack, topics and a lake of its own. The topics are created."""
+        """Settings for one measurement: the same stack, topics and a lake of its own. The topics are created, and the
+        dimension of the generator's tracks is loaded.
+        """
         kafka = self.settings.kafka
         topics = {field: f"{name}.{getattr(kafka, field)}" for field in type(kafka).model_fields if "_topic" in field}
         own = self.settings.model_copy(
             update={"kafka": kafka.model_copy(update=topics), "lake_path": self.settings.home / "lakes" / name}
         )
         create_topics(own.kafka)
+        made_up, tracks = GeneratorConfig(), self.settings.home / MADE_UP_TRACKS
+        write_catalogue(make_catalogue(made_up.tracks, made_up.seed), tracks)
+        load_dimension(own, load_declarations(), "track", [tracks])
         return own
 
 

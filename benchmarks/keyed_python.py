@@ -202,7 +202,7 @@ def submit(settings: Settings) -> None:
 
 def _events(tables: StreamTableEnvironment, settings: Settings) -> DataStream:
     """Decoded events with the event time and the watermark of their records, from the speed job's own source."""
-    decoded_rows(tables, settings)
+    decoded_rows(tables, settings, ())
     query = "SELECT `payload`, `latest_ms`, `record_time` FROM kafka_events WHERE `headers`[{}] IS NULL"
     records = tables.sql_query(query.format(sql.text(HEARTBEAT_HEADER)))
     max_bytes = settings.stream.max_message_bytes

@@ -12,7 +12,10 @@ from features.content import track_item
 from features.listener import listener_daily
 from playhead.declare import MOMENT, OnDemand
 
-GENRES = ("pop", "rock", "hip-hop", "electronic", "jazz", "classical", "folk", "metal")
+GENRES = {
+    f"is_{genre.replace('-', '_')}": genre
+    for genre in ("pop", "rock", "hip-hop", "electronic", "jazz", "classical", "folk", "metal")
+}
 SLOWEST, FASTEST = 600, 2_000
 """Tempo in tenths of a beat a minute that becomes 0, and that becomes 1."""
 
@@ -60,17 +63,13 @@ affinity = OnDemand(
 
 def _item(tempo: int | None, genre: str | None) -> dict[str, float | int | None]:
     scaled = None if tempo is None else min(1.0, max(0.0, (tempo - SLOWEST) / (FASTEST - SLOWEST)))
-    return {"tempo_scaled": scaled, **{_is(name): int(genre == name) for name in GENRES}}
-
-
-def _is(genre: str) -> str:
-    return f"is_{genre.replace('-', '_')}"
+    return {"tempo_scaled": scaled, **{feature: int(genre == own) for feature, own in GENRES.items()}}
 
 
 item = OnDemand(
     name="item",
     description="What a track is, for a model: tempo between 0 and 1, and a column for each genre.",
-    features={"tempo_scaled": "float64", **{_is(name): "int64" for name in GENRES}},
+    features={"tempo_scaled": "float64", **dict.fromkeys(GENRES, "int64")},
     inputs=("track_item.tempo", "track_item.genre"),
     of=(track_item,),
     function=_item,

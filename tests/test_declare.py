@@ -85,7 +85,7 @@ def test_what_a_mean_is_made_of_is_no_feature() -> None:
         ((PLAYS, LastK("last", _.track_id, k=3, where=is_play), Ratio("r", "last", "plays_1h")), "ratio of 'last'"),
         (
             (Count("plays", where=is_play, over=days(7)), LastK("last", _.track_id, k=3, where=is_play)),
-            "a LastK over days windows.*LastK goes with lifetime, sliding",
+            "a LastK over days windows.*LastK goes with latestevents, lifetime, sliding",
         ),
         ((PLAYS, SessionStart("start", over=sliding("1h"))), "a SessionStart over sliding windows.*goes with session"),
         (

@@ -197,6 +197,17 @@ def test_a_plain_program_gets_online_features(stack: Settings, tmp_path: Path, m
         "track__plays_1d": [3, 0],
         "artist__plays_1h": [1, 0],
     }
+    tracks = Packer.of(declared.plan("track_item"))
+    with open_online_store(stack.redis) as online:
+        online.write("track_item", [("feast-t1", tracks.pack(0, {"genre": "pop", "tempo": 2_000}))])
+    moments = [{"track_id": t, "event_timestamp": at(NOON)} for t in ("feast-t1", "feast-t2")]
+    computed = ["context:weekday", "item:tempo_scaled", "item:is_pop"]
+    assert store.get_online_features(computed, moments, full_feature_names=True).to_dict() == {
+        "track_id": ["feast-t1", "feast-t2"],
+        "context__weekday": [3, 3],
+        "item__tempo_scaled": [1.0, None],
+        "item__is_pop": [1, 0],
+    }
 
 
 def test_a_registry_that_is_behind_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Literal
@@ -15,6 +14,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
+from playhead.checked import check_group, expect, resolved
 from playhead.declare import (
     Aggregate,
     Attribute,
@@ -44,8 +44,8 @@ from playhead.declare import (
     Window,
     names_of,
 )
-from playhead.errors import DeclarationError, UnsupportedError, did_you_mean
-from playhead.expressions import check, resolve
+from playhead.errors import DeclarationError
+from playhead.expressions import resolve
 from playhead.plan import (
     AttributePlan,
     Computed,
@@ -77,7 +77,7 @@ def compile_group(group: FeatureGroup) -> Plan:
         DeclarationError: an expression that names no column of the events, or whose type does not fit; it says where
             the group was declared.
     """
-    _check(group)
+    check_group(group)
     builders: Mapping[type[Window], Callable[[FeatureGroup], Plan]] = {
         Sliding: _sliding,
         Session: _session,
@@ -260,9 +260,9 @@ def _derived(group: FeatureGroup) -> tuple[Computed, ...]:
     found: list[Computed] = []
 
     def add(name: str, value: Expression, columns: Mapping[str, ir.Value]) -> None:
-        resolved = _resolved(group, name, value, columns)
-        _expect(group, name, "value", resolved, (dt.Integer, dt.Floating))
-        computed = Computed(name, value, dt.int64 if resolved.type().is_integer() else dt.float64)
+        number = resolved(group, name, value, columns)
+        expect(group, name, "value", number, (dt.Integer, dt.Floating))
+        computed = Computed(name, value, dt.int64 if number.type().is_integer() else dt.float64)
         known[name] = ibis.null(computed.kind)
         found.append(computed)
 
@@ -297,82 +297,8 @@ def _schema(group: FeatureGroup) -> tuple[tuple[str, dt.DataType], ...]:
 
 
 def _kind(group: FeatureGroup, feature: Min | Max | First | Last | CountDistinct | TopK) -> dt.DataType:
-    value = _resolved(group, feature.name, feature.value, events_table(group.enrich))
+    value = resolved(group, feature.name, feature.value, events_table(group.enrich))
     return dt.string if value.type().is_string() else dt.int64
-
-
-_VALUES: Mapping[type, tuple[type[dt.DataType], ...]] = {
-    Sum: (dt.Integer,),
-    Mean: (dt.Integer,),
-    Min: (dt.Integer,),
-    Max: (dt.Integer,),
-    First: (dt.String, dt.Integer),
-    Last: (dt.String, dt.Integer),
-    CountDistinct: (dt.String, dt.Integer),
-    LastK: (dt.String,),
-    TopK: (dt.String,),
-}
-"""Aggregate to the types its value may have."""
-
-
-def _check(group: FeatureGroup) -> None:
-    taken = events_table().columns
-    for dimension in group.enrich:
-        for name in (name for name in dimension.event_columns if name in taken):
-            raise DeclarationError(
-                f"group {group.name!r} at {group.declared_at}: events have a column {name!r} already"
-            )
-        taken = (*taken, *dimension.event_columns)
-        if dimension.key not in events_table().columns:
-            raise DeclarationError(
-                f"group {group.name!r} at {group.declared_at}: dimension {dimension.name!r} is found by "
-                f"{dimension.key!r}, which events do not have",
-                hint=did_you_mean(dimension.key, events_table().columns),
-            )
-    events = events_table(group.enrich)
-    if group.entity.key not in events.columns:
-        raise DeclarationError(
-            f"group {group.name!r} at {group.declared_at}: events have no column {group.entity.key!r}",
-            hint=did_you_mean(group.entity.key, events.columns),
-        )
-    for feature in group.features:
-        if isinstance(feature, Aggregate | LastK):
-            where = _resolved(group, feature.name, feature.where, events)
-            _expect(group, feature.name, "where", where, (dt.Boolean,))
-        if not isinstance(feature, Count | SessionStart | Ratio | Derived | Attribute):
-            value = _resolved(group, feature.name, feature.value, events)
-            _expect(group, feature.name, "value", value, _VALUES[type(feature)])
-
-
-def _resolved(
-    group: FeatureGroup, feature: str, expression: Expression, columns: ir.Table | Mapping[str, ir.Value]
-) -> ir.Value:
-    """The expression over columns of events, or over features.
-
-    Raises:
-        DeclarationError: it names none of them, or holds what the engines do not compute alike.
-    """
-    names = list(columns) if isinstance(columns, Mapping) else columns.columns
-    try:
-        found = resolve(expression, columns)
-        check(found)
-    except (AttributeError, KeyError, TypeError, UnsupportedError, ibis.common.exceptions.IbisError) as error:
-        missing = re.search(r"attribute '(\w+)'", str(error))
-        raise DeclarationError(
-            f"feature {feature!r} of group {group.name!r} at {group.declared_at}: {error}",
-            hint=(missing and did_you_mean(missing[1], names)) or f"known: {', '.join(names)}",
-        ) from error
-    return found
-
-
-def _expect(
-    group: FeatureGroup, feature: str, part: str, value: ir.Value, kinds: tuple[type[dt.DataType], ...]
-) -> None:
-    if not isinstance(value.type(), kinds):
-        raise DeclarationError(
-            f"feature {feature!r} of group {group.name!r} at {group.declared_at}: "
-            f"its {part} is {value.type()}, expected {' or '.join(kind.__name__.lower() for kind in kinds)}"
-        )
 
 
 def fingerprint(group: FeatureGroup) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import ibis
@@ -30,9 +30,9 @@ LEVELS = 20
 _DIGITS = 15
 _BITS = 4 * _DIGITS
 
-Collect: TypeAlias = Callable[[ir.Table, str, str, Any], ir.Table]
-"""(table, column of texts, name, window) → the table with a column of that name: how often each text came in the
-window, as JSON, in order."""
+Collect: TypeAlias = Callable[[ir.Table, Sequence[str], Any], ir.Table]
+"""(table, columns of texts, window) → the table, with how often each text came in the window in place of the texts, as
+JSON, in order; nulls do not count."""
 
 
 @ibis.udf.scalar.builtin(name="hex")  # type: ignore[untyped-decorator]
@@ -51,10 +51,10 @@ def value_text(value: ir.Value, how: str) -> ir.StringValue:
     return _hex(text) if how == "counts" else _md5(text).substr(0, _DIGITS)
 
 
-def collected(table: ir.Table, column: str, name: str, window: Any) -> ir.Table:
+def collected(table: ir.Table, columns: Sequence[str], window: Any) -> ir.Table:
     """`Collect` for engines that have lists."""
-    listed = table.mutate(**{f"{name}_list": table[column].collect().over(window)})
-    return listed.mutate(**{name: _counts(listed[f"{name}_list"])}).drop(f"{name}_list")
+    listed = table.mutate(**{name: table[name].collect().over(window) for name in columns})
+    return listed.mutate(**{name: ibis.coalesce(_counts(listed[name]), "{}") for name in columns})
 
 
 def day_texts(rows: ir.Table, names: Mapping[str, str]) -> ir.Table:
@@ -167,6 +167,6 @@ def _json(counts: MULTISET) -> str:  # type: ignore[valid-type, empty-body]
     """Flink's: the keys in order, without spaces."""
 
 
-def collected_as_multiset(table: ir.Table, column: str, name: str, window: Any) -> ir.Table:
+def collected_as_multiset(table: ir.Table, columns: Sequence[str], window: Any) -> ir.Table:
     """`Collect` for Flink, which keeps a count for each value, and no list."""
-    return table.mutate(**{name: _json(_multiset(table[column]).over(window))})
+    return table.mutate(**{name: _json(_multiset(table[name]).over(window)) for name in columns})

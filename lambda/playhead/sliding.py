@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from playhead.expressions import resolve
 from playhead.gathered import LEVELS, Collect, bound_of, is_of, level_of, value_text
-from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches
+from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches, lake_table
 from playhead.relations import BATCH_ORDER, PREFIX, T_MS, How, in_schema, milliseconds, placed, second_end
 from schemas.decode import SEPARATOR
 
@@ -22,7 +22,7 @@ def columns(plan: SlidingPlan) -> dict[str, How]:
     """The columns of a tile, beside key and time, and how ticks of one second combine."""
     sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
     sums |= {name: "sum" for distinct in plan.distincts for name, _ in distinct.windows}
-    return sums | {e.name: e.how for e in plan.extremes} | {t.name: "max" for t in (*plan.latest, *plan.gathered)}
+    return sums | {e.name: e.how for e in plan.extremes} | dict.fromkeys(_texts(plan), "max")
 
 
 def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
@@ -42,45 +42,62 @@ def distinct_pairs(plan: SlidingPlan, distinct: Distinct, events: ir.Table, orde
     return valued.select(plan.key, "event_time_ms", previous_ms=previous_ms)
 
 
-def gathered_values(plan: SlidingPlan, gathered: Gathered, events: ir.Table, order: Sequence[str]) -> ir.Table:
+def gathered_together(plan: SlidingPlan) -> list[list[Gathered]]:
+    """What the plan gathers, together where one frame gives it: counts are, a sample is alone."""
+    counts = [each for each in plan.gathered if each.how == "counts"]
+    return [*([counts] if counts else []), *([each] for each in plan.gathered if each.how == "distinct")]
+
+
+def gathered_values(
+    plan: SlidingPlan, together: Sequence[Gathered], events: ir.Table, order: Sequence[str]
+) -> ir.Table:
     """Each event that has a value to gather; of what is counted by a sample, each value's first event only.
 
     Returns:
-        The key, `BATCH_ORDER`, and `value`, as of `gathered.value_text`.
+        The key, `BATCH_ORDER`, `order`, and by name each value as of `gathered.value_text`, null where it is none.
     """
-    on = events.filter(gathered.matches(events))
-    valued = on.mutate(value=value_text(resolve(gathered.value, on), gathered.how))
-    if gathered.how == "counts":
-        return valued.select(
-            plan.key, *BATCH_ORDER, "value", *(column for column in order if column not in BATCH_ORDER)
-        )
-    window = ibis.window(group_by=[plan.key, "value"], order_by=list(order), preceding=1, following=0)
+    on = events.filter(reduce(or_, (each.matches(events) for each in together)))
+    columns = dict.fromkeys((plan.key, *BATCH_ORDER, *order))
+    if together[0].how == "counts":
+        values = {each.name: value_text(resolve(each.value, on), each.how) for each in together}
+        known = {each.name: ibis.ifelse(each.matches(on), values[each.name], ibis.null("string")) for each in together}
+        return on.select(*columns, **known)
+    (sampled,) = together
+    valued = on.mutate(**{sampled.name: value_text(resolve(sampled.value, on), sampled.how)})
+    window = ibis.window(group_by=[plan.key, sampled.name], order_by=list(order), preceding=1, following=0)
     previous_ms = valued.event_time_ms.sum().over(window) - valued.event_time_ms
-    seen = valued.select(plan.key, *BATCH_ORDER, "value", previous_ms=previous_ms)
+    seen = valued.select(plan.key, *BATCH_ORDER, sampled.name, previous_ms=previous_ms)
     return seen.filter(seen.previous_ms == 0).drop("previous_ms")
 
 
-def gathered_texts(plan: SlidingPlan, gathered: Gathered, values: ir.Table, time: str, collect: Collect) -> ir.Table:
-    """The key, `BATCH_ORDER`, and what is gathered up to each moment, as `text`.
+def gathered_texts(
+    plan: SlidingPlan, together: Sequence[Gathered], values: ir.Table, time: str, collect: Collect
+) -> ir.Table:
+    """The key, `BATCH_ORDER`, and by name what is gathered up to each moment.
 
     Args:
         plan: the windows.
-        gathered: one of the plan's.
+        together: one of `gathered_together`.
         values: `gathered_values`.
         time: the column of their time.
         collect: the engine's.
     """
     # RANGE, so that events of one moment see each other, in whatever order they come.
     window = ibis.range_window(group_by=plan.key, order_by=time, preceding=None, following=0)
-    if gathered.how == "counts":
-        return collect(values, "value", "text", window)
+    if together[0].how == "counts":
+        return collect(values, [each.name for each in together], window)
+    (name,) = (each.name for each in together)
     one, none = ibis.literal(1, "int64"), ibis.literal(0, "int64")
-    held = {f"held_{n}": ibis.ifelse(is_of(values.value, n), one, none).sum().over(window) for n in range(LEVELS)}
-    counted = values.select(**held, **{name: values[name] for name in values.columns})
+    held = {f"held_{n}": ibis.ifelse(is_of(values[name], n), one, none).sum().over(window) for n in range(LEVELS)}
+    counted = values.select(**held, **{column: values[column] for column in values.columns})
     levelled = counted.mutate(level=level_of(lambda n: counted[f"held_{n}"])).drop(*held)
-    kept = ibis.ifelse(levelled.value < bound_of(levelled.level), levelled.value, ibis.null("string"))
-    found = collect(levelled.mutate(kept=kept), "kept", "hashes", window)
-    return found.mutate(text=found.level.cast("string").concat(found.hashes))
+    kept = ibis.ifelse(levelled[name] < bound_of(levelled.level), levelled[name], ibis.null("string"))
+    found = collect(levelled.mutate(**{name: kept}), [name], window)
+    return found.mutate(**{name: found.level.cast("string").concat(found[name])})
+
+
+def _texts(plan: SlidingPlan) -> list[str]:
+    return [*(bundle[0].name for bundle in bundles(plan)), *(each.name for each in plan.gathered)]
 
 
 def ticks(
@@ -101,18 +118,15 @@ def ticks(
         events: with the key.
         listed: `listed_events` of the same events.
         pairs: `distinct_pairs` of the same events, for each of the plan's.
-        texts: `gathered_texts` of the same events, for each of the plan's.
+        texts: `gathered_texts` of the same events, for each of `gathered_together`.
         order: columns that put a key's `listed` in `BATCH_ORDER`.
     """
     lengths = {s.length for s in plan.sums} | {length for e in plan.extremes for _, length in e.windows}
     entries = [_entries(plan, events)] if lengths else []
     expiries = [_expiries(plan, events, length) for length in sorted(filter(None, lengths))]
     different = [t for d, table in zip(plan.distincts, pairs, strict=True) for t in _different(plan, d, table)]
-    latest = [_latest(plan, latest, listed, order) for latest in plan.latest]
-    gathered = [
-        _tick(plan, table, table.event_time_ms.cast("int64"), {each.name: placed(table, table.text)})
-        for each, table in zip(plan.gathered, texts, strict=True)
-    ]
+    latest = [_latest(plan, bundle, listed, order) for bundle in bundles(plan)]
+    gathered = [_gathered(plan, own, table) for own, table in zip(gathered_together(plan), texts, strict=True)]
     return [*entries, *expiries, *different, *latest, *gathered]
 
 
@@ -156,10 +170,8 @@ def rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
         for name, _ in extreme.windows:
             plain = not extreme.ordered or extreme.placed
             values[name] = windows[name] if plain else _placed_value(windows[name], extreme.kind)
-    for latest in plan.latest:
-        text = windows[latest.name].substr(PREFIX)
-        number = ibis.coalesce(text.cast("int64"), 0) if latest.how != "list" else None
-        values[latest.name] = text.split(SEPARATOR) if number is None else number
+    for bundle in bundles(plan):
+        values |= _values_of_latest(bundle, windows[bundle[0].name].substr(PREFIX))
     values |= {each.name: windows[each.name].substr(PREFIX) for each in plan.gathered}
     stamp = {T_MS: second_end(windows.tick_ms)}
     return windows.select(plan.key, **stamp, **in_schema(plan, values))
@@ -202,28 +214,58 @@ def _different(plan: SlidingPlan, distinct: Distinct, pairs: ir.Table) -> list[i
     return found
 
 
-def _latest(plan: SlidingPlan, latest: Latest, events: ir.Table, order: Sequence[str]) -> ir.Table:
+def bundles(plan: SlidingPlan) -> list[list[Latest]]:
+    """What the plan has of the latest events, together where one frame gives it: lists of one value, as long as the
+    longest; and the sums and counts of the last K that match one filter.
+    """
+    events = lake_table("events", plan.dimensions)
+    found: dict[tuple[object, ...], list[Latest]] = {}
+    for latest in plan.latest:
+        where = resolve(latest.where, events).op()
+        same = ("list", resolve(latest.value, events).op()) if latest.how == "list" else ("sums", latest.k)
+        found.setdefault((where, *same), []).append(latest)
+    return list(found.values())
+
+
+def _latest(plan: SlidingPlan, bundle: list[Latest], events: ir.Table, order: Sequence[str]) -> ir.Table:
     """A tick with the last K as text behind its place in the key's order, so that the newest is the maximum."""
-    on = events.filter(latest.matches(events))
-    held = on.mutate(held=_of_latest(plan, latest, on, order))
-    return _tick(plan, held, held.event_time_ms.cast("int64"), {latest.name: placed(held, held.held)})
+    on = events.filter(bundle[0].matches(events))
+    held = on.mutate(held=_of_latest(plan, bundle, on, order))
+    return _tick(plan, held, held.event_time_ms.cast("int64"), {bundle[0].name: placed(held, held.held)})
 
 
-def _of_latest(plan: SlidingPlan, latest: Latest, on: ir.Table, order: Sequence[str]) -> ir.StringValue:
-    """What the last K events up to each give: their sum, or their values joined, newest first."""
-    value, preceding = latest.own(on), before_latest(latest.k)
-    if preceding == 0:
-        # Flink has no frame of one row.
-        return value.cast("string")
+def _of_latest(plan: SlidingPlan, bundle: list[Latest], on: ir.Table, order: Sequence[str]) -> ir.StringValue:
+    """What the last K events up to each give: their sums, or their values, newest first; joined."""
+    preceding = before_latest(max(latest.k for latest in bundle))
     window = ibis.window(group_by=plan.key, order_by=list(order), preceding=preceding, following=0)
-    if latest.how != "list":
-        return value.sum().over(window).cast("string")
+    if bundle[0].how != "list":
+        own = [latest.own(on) for latest in bundle]
+        # Flink has no frame of one row.
+        sums = own if preceding == 0 else [value.sum().over(window) for value in own]
+        return ibis.literal(SEPARATOR).join([total.cast("string") for total in sums])
+    value = bundle[0].own(on)
+    if preceding == 0:
+        return value
     if order == BATCH_ORDER:
         newest_first = [ibis.desc(column) for column in order]
         backwards = ibis.window(group_by=plan.key, order_by=newest_first, preceding=0, following=preceding)
         return value.collect().over(backwards).join(SEPARATOR)
     # A stream's frames only run from old to new: the joined names are turned, each of them turned before.
     return value.reverse().collect().over(window).join(SEPARATOR).reverse()
+
+
+def _gathered(plan: SlidingPlan, together: Sequence[Gathered], texts: ir.Table) -> ir.Table:
+    """A tick with what is gathered, placed as of the latest."""
+    placed_texts = {each.name: placed(texts, texts[each.name]) for each in together}
+    return _tick(plan, texts, texts.event_time_ms.cast("int64"), placed_texts)
+
+
+def _values_of_latest(bundle: list[Latest], text: ir.StringValue) -> dict[str, ir.Value]:
+    """The features of a bundle from its text, whose place is cut off."""
+    parts, longest = text.split(SEPARATOR), max(latest.k for latest in bundle)
+    if bundle[0].how != "list":
+        return {each.name: ibis.coalesce(parts[i].cast("int64"), 0) for i, each in enumerate(bundle)}
+    return {each.name: parts if each.k == longest else parts[: each.k] for each in bundle}
 
 
 def _placed_value(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
@@ -238,7 +280,7 @@ def _extreme_of(extreme: Extreme, events: ir.Table) -> ir.Value:
 
 def _tick(plan: SlidingPlan, table: ir.Table, tick_ms: ir.IntegerValue, given: Mapping[str, ir.Value]) -> ir.Table:
     """Key, tick_ms and every column of a tile: what is given, else what changes nothing."""
-    texts = {t.name for t in (*plan.latest, *plan.gathered)} | {e.name for e in plan.extremes if e.ordered}
+    texts = {*_texts(plan), *(e.name for e in plan.extremes if e.ordered)}
     nothing: dict[str, ir.Value] = {
         c: _zero() if how == "sum" else ibis.null("string" if c in texts else "int64")
         for c, how in columns(plan).items()

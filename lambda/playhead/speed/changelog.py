@@ -53,7 +53,7 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     on = relations.keyed(plan, events)
     listed = _ordered(tables, plan, on) if plan.latest else on
     pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
-    texts = [_gathered(tables, plan, each, on) for each in plan.gathered]
+    texts = [_gathered(tables, plan, each, on) for each in sliding.gathered_together(plan)]
     ticks = sliding.ticks(plan, on, listed, pairs, texts, (ARRIVAL,))
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
     framed = sliding.framed_extremes(plan, tiles, ROWTIME, _before)
@@ -67,17 +67,19 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     return GroupTables(rows=f"{plan.name}_rows")
 
 
-def _gathered(tables: StreamTableEnvironment, plan: SlidingPlan, gathered: Gathered, events: ir.Table) -> ir.Table:
+def _gathered(
+    tables: StreamTableEnvironment, plan: SlidingPlan, together: Sequence[Gathered], events: ir.Table
+) -> ir.Table:
     """`sliding.gathered_texts`. A value's first event is found by the value, so its barrier is as that of pairs."""
-    values = sliding.gathered_values(plan, gathered, events, (ROWTIME,))
-    if gathered.how == "distinct":
-        name = f"{plan.name}_{gathered.name}_values"
+    values = sliding.gathered_values(plan, together, events, (ROWTIME,))
+    if together[0].how == "distinct":
+        name = f"{plan.name}_{together[0].name}_values"
         types = {column: sql.flink_type(kind) for column, kind in values.schema().items()}
         # Of a day, like the plan.
         with state_ttl(tables, DAY + DOWN_TIME):
             tables.create_temporary_view(name, barrier(tables, sql.compiled(values), types, "event_time_ms"))
         values = _stream_table(ibis.table(values.schema(), name=name))
-    return sliding.gathered_texts(plan, gathered, values, ROWTIME, collected_as_multiset)
+    return sliding.gathered_texts(plan, together, values, ROWTIME, collected_as_multiset)
 
 
 def _pairs(tables: StreamTableEnvironment, plan: SlidingPlan, distinct: Distinct, events: ir.Table) -> ir.Table:

@@ -48,21 +48,7 @@ WITH "t5" AS (
     ON "t2"."track_id" = "t4"."dimension_key"
     AND "t2"."event_time_ms" >= "t4"."dimension_since"
     AND "t2"."event_time_ms" < "t4"."dimension_until"
-), "t7" AS (
-  SELECT
-    *
-  FROM "t5" AS "t6"
-  WHERE
-    "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
-), "t8" AS (
-  SELECT
-    *
-  FROM "t5" AS "t6"
-  WHERE
-    "t6"."user_id" IS NOT NULL
-    AND "t6"."event_type" = 'PLAY'
-    AND "t6"."track_id" IS NOT NULL
-), "t14" AS (
+), "t13" AS (
   SELECT
     "t9"."user_id",
     "t9"."event_time_ms",
@@ -106,316 +92,324 @@ WITH "t5" AS (
   ) AS "t9"
 )
 SELECT
-  "t49"."user_id",
+  "t35"."user_id",
   (
-    "t49"."tick_ms" - (
-      "t49"."tick_ms" % 1000
+    "t35"."tick_ms" - (
+      "t35"."tick_ms" % 1000
     )
   ) + 1000 AS "event_timestamp_ms",
-  "t49"."plays_1m",
-  "t49"."plays_1h",
-  "t49"."plays_1d",
-  "t49"."skips_1h",
-  "t49"."early_skips_1h",
-  "t49"."pauses_1h",
-  "t49"."completes_1h",
-  "t49"."listen_ms_1h",
-  "t49"."ends_1h",
-  "t49"."kept_30s_1h",
-  "t49"."artists_1h",
+  "t35"."plays_1m",
+  "t35"."plays_1h",
+  "t35"."plays_1d",
+  "t35"."skips_1h",
+  "t35"."early_skips_1h",
+  "t35"."pauses_1h",
+  "t35"."completes_1h",
+  "t35"."listen_ms_1h",
+  "t35"."ends_1h",
+  "t35"."kept_30s_1h",
+  "t35"."artists_1h",
   CASE
-    WHEN "t49"."plays_1h" = 0
+    WHEN "t35"."plays_1h" = 0
     THEN CAST(NULL AS DOUBLE)
-    ELSE CAST("t49"."skips_1h" AS DOUBLE) / CAST("t49"."plays_1h" AS DOUBLE)
+    ELSE CAST("t35"."skips_1h" AS DOUBLE) / CAST("t35"."plays_1h" AS DOUBLE)
   END AS "skip_rate_1h",
   CASE
-    WHEN "t49"."plays_1h" = 0
+    WHEN "t35"."plays_1h" = 0
     THEN CAST(NULL AS DOUBLE)
-    ELSE CAST("t49"."early_skips_1h" AS DOUBLE) / CAST("t49"."plays_1h" AS DOUBLE)
+    ELSE CAST("t35"."early_skips_1h" AS DOUBLE) / CAST("t35"."plays_1h" AS DOUBLE)
   END AS "early_skip_rate_1h",
   CASE
-    WHEN "t49"."plays_1h" = 0
+    WHEN "t35"."plays_1h" = 0
     THEN CAST(NULL AS DOUBLE)
-    ELSE CAST("t49"."completes_1h" AS DOUBLE) / CAST("t49"."plays_1h" AS DOUBLE)
+    ELSE CAST("t35"."completes_1h" AS DOUBLE) / CAST("t35"."plays_1h" AS DOUBLE)
   END AS "completion_rate_1h",
   CASE
-    WHEN "t49"."ends_1h" = 0
+    WHEN "t35"."ends_1h" = 0
     THEN CAST(NULL AS DOUBLE)
-    ELSE CAST("t49"."kept_30s_1h" AS DOUBLE) / CAST("t49"."ends_1h" AS DOUBLE)
+    ELSE CAST("t35"."kept_30s_1h" AS DOUBLE) / CAST("t35"."ends_1h" AS DOUBLE)
   END AS "retention_30s_1h",
-  STR_SPLIT(
-    SUBSTRING(
-      "t49"."last_5_tracks",
-      CASE
-        WHEN (
-          39 + 1
-        ) >= 1
-        THEN 39 + 1
-        ELSE 39 + 1 + LENGTH("t49"."last_5_tracks")
-      END
+  LIST_SLICE(
+    STR_SPLIT(
+      SUBSTRING(
+        "t35"."last_5_tracks",
+        CASE
+          WHEN (
+            39 + 1
+          ) >= 1
+          THEN 39 + 1
+          ELSE 39 + 1 + LENGTH("t35"."last_5_tracks")
+        END
+      ),
+      '\x1f'
     ),
-    '\x1f'
+    1,
+    5
   ) AS "last_5_tracks",
   STR_SPLIT(
     SUBSTRING(
-      "t49"."last_20_tracks",
+      "t35"."last_5_tracks",
       CASE
         WHEN (
           39 + 1
         ) >= 1
         THEN 39 + 1
-        ELSE 39 + 1 + LENGTH("t49"."last_20_tracks")
+        ELSE 39 + 1 + LENGTH("t35"."last_5_tracks")
       END
     ),
     '\x1f'
   ) AS "last_20_tracks",
   CASE
     WHEN COALESCE(
-      CAST(SUBSTRING(
-        "t49"."valence_last_20__count",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."valence_last_20__count")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        2
       ) AS BIGINT),
       0
     ) = 0
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(COALESCE(
-      CAST(SUBSTRING(
-        "t49"."valence_last_20__sum",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."valence_last_20__sum")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        1
       ) AS BIGINT),
       0
     ) AS DOUBLE) / CAST(COALESCE(
-      CAST(SUBSTRING(
-        "t49"."valence_last_20__count",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."valence_last_20__count")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        2
       ) AS BIGINT),
       0
     ) AS DOUBLE)
   END AS "valence_last_20",
   CASE
     WHEN COALESCE(
-      CAST(SUBSTRING(
-        "t49"."energy_last_20__count",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."energy_last_20__count")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        4
       ) AS BIGINT),
       0
     ) = 0
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(COALESCE(
-      CAST(SUBSTRING(
-        "t49"."energy_last_20__sum",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."energy_last_20__sum")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        3
       ) AS BIGINT),
       0
     ) AS DOUBLE) / CAST(COALESCE(
-      CAST(SUBSTRING(
-        "t49"."energy_last_20__count",
-        CASE
-          WHEN (
-            39 + 1
-          ) >= 1
-          THEN 39 + 1
-          ELSE 39 + 1 + LENGTH("t49"."energy_last_20__count")
-        END
+      CAST(LIST_EXTRACT(
+        STR_SPLIT(
+          SUBSTRING(
+            "t35"."valence_last_20__sum",
+            CASE
+              WHEN (
+                39 + 1
+              ) >= 1
+              THEN 39 + 1
+              ELSE 39 + 1 + LENGTH("t35"."valence_last_20__sum")
+            END
+          ),
+          '\x1f'
+        ),
+        4
       ) AS BIGINT),
       0
     ) AS DOUBLE)
   END AS "energy_last_20"
 FROM (
   SELECT
-    "t48"."user_id",
-    "t48"."tick_ms",
-    SUM("t48"."plays_1m") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    "t34"."user_id",
+    "t34"."tick_ms",
+    SUM("t34"."plays_1m") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1m",
-    SUM("t48"."plays_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."plays_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1h",
-    SUM("t48"."plays_1d") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."plays_1d") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1d",
-    SUM("t48"."skips_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."skips_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "skips_1h",
-    SUM("t48"."early_skips_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."early_skips_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "early_skips_1h",
-    SUM("t48"."pauses_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."pauses_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "pauses_1h",
-    SUM("t48"."completes_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."completes_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "completes_1h",
-    SUM("t48"."listen_ms_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."listen_ms_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "listen_ms_1h",
-    SUM("t48"."ends_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."ends_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "ends_1h",
-    SUM("t48"."kept_30s_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."kept_30s_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "kept_30s_1h",
-    SUM("t48"."artists_1h") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    SUM("t34"."artists_1h") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "artists_1h",
-    MAX("t48"."last_5_tracks") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    MAX("t34"."last_5_tracks") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "last_5_tracks",
-    MAX("t48"."last_20_tracks") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
+    MAX("t34"."valence_last_20__sum") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "last_20_tracks",
-    MAX("t48"."valence_last_20__sum") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "valence_last_20__sum",
-    MAX("t48"."valence_last_20__count") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "valence_last_20__count",
-    MAX("t48"."energy_last_20__sum") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "energy_last_20__sum",
-    MAX("t48"."energy_last_20__count") OVER (
-      PARTITION BY "t48"."user_id"
-      ORDER BY "t48"."tick_ms" ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS "energy_last_20__count"
+    ) AS "valence_last_20__sum"
   FROM (
     SELECT
-      "t47"."user_id",
-      "t47"."tick_ms",
-      "t47"."plays_1m",
-      "t47"."plays_1h",
-      "t47"."plays_1d",
-      "t47"."skips_1h",
-      "t47"."early_skips_1h",
-      "t47"."pauses_1h",
-      "t47"."completes_1h",
-      "t47"."listen_ms_1h",
-      "t47"."ends_1h",
-      "t47"."kept_30s_1h",
-      "t47"."artists_1h",
-      "t47"."last_5_tracks",
-      "t47"."last_20_tracks",
-      "t47"."valence_last_20__sum",
-      "t47"."valence_last_20__count",
-      "t47"."energy_last_20__sum",
-      "t47"."energy_last_20__count",
+      "t33"."user_id",
+      "t33"."tick_ms",
+      "t33"."plays_1m",
+      "t33"."plays_1h",
+      "t33"."plays_1d",
+      "t33"."skips_1h",
+      "t33"."early_skips_1h",
+      "t33"."pauses_1h",
+      "t33"."completes_1h",
+      "t33"."listen_ms_1h",
+      "t33"."ends_1h",
+      "t33"."kept_30s_1h",
+      "t33"."artists_1h",
+      "t33"."last_5_tracks",
+      "t33"."valence_last_20__sum",
       (
-        "t47"."tick_ms" - (
-          "t47"."tick_ms" % 1000
+        "t33"."tick_ms" - (
+          "t33"."tick_ms" % 1000
         )
       ) + 1000 AS "second"
     FROM (
       SELECT
-        "t46".*
+        "t32".*
         EXCLUDE ("second")
       FROM (
         SELECT
-          "t45"."user_id",
-          "t45"."second",
-          MAX("t45"."tick_ms") AS "tick_ms",
-          SUM("t45"."plays_1m") AS "plays_1m",
-          SUM("t45"."plays_1h") AS "plays_1h",
-          SUM("t45"."plays_1d") AS "plays_1d",
-          SUM("t45"."skips_1h") AS "skips_1h",
-          SUM("t45"."early_skips_1h") AS "early_skips_1h",
-          SUM("t45"."pauses_1h") AS "pauses_1h",
-          SUM("t45"."completes_1h") AS "completes_1h",
-          SUM("t45"."listen_ms_1h") AS "listen_ms_1h",
-          SUM("t45"."ends_1h") AS "ends_1h",
-          SUM("t45"."kept_30s_1h") AS "kept_30s_1h",
-          SUM("t45"."artists_1h") AS "artists_1h",
-          MAX("t45"."last_5_tracks") AS "last_5_tracks",
-          MAX("t45"."last_20_tracks") AS "last_20_tracks",
-          MAX("t45"."valence_last_20__sum") AS "valence_last_20__sum",
-          MAX("t45"."valence_last_20__count") AS "valence_last_20__count",
-          MAX("t45"."energy_last_20__sum") AS "energy_last_20__sum",
-          MAX("t45"."energy_last_20__count") AS "energy_last_20__count"
+          "t31"."user_id",
+          "t31"."second",
+          MAX("t31"."tick_ms") AS "tick_ms",
+          SUM("t31"."plays_1m") AS "plays_1m",
+          SUM("t31"."plays_1h") AS "plays_1h",
+          SUM("t31"."plays_1d") AS "plays_1d",
+          SUM("t31"."skips_1h") AS "skips_1h",
+          SUM("t31"."early_skips_1h") AS "early_skips_1h",
+          SUM("t31"."pauses_1h") AS "pauses_1h",
+          SUM("t31"."completes_1h") AS "completes_1h",
+          SUM("t31"."listen_ms_1h") AS "listen_ms_1h",
+          SUM("t31"."ends_1h") AS "ends_1h",
+          SUM("t31"."kept_30s_1h") AS "kept_30s_1h",
+          SUM("t31"."artists_1h") AS "artists_1h",
+          MAX("t31"."last_5_tracks") AS "last_5_tracks",
+          MAX("t31"."valence_last_20__sum") AS "valence_last_20__sum"
         FROM (
           SELECT
-            "t44"."user_id",
-            "t44"."tick_ms",
-            "t44"."plays_1m",
-            "t44"."plays_1h",
-            "t44"."plays_1d",
-            "t44"."skips_1h",
-            "t44"."early_skips_1h",
-            "t44"."pauses_1h",
-            "t44"."completes_1h",
-            "t44"."listen_ms_1h",
-            "t44"."ends_1h",
-            "t44"."kept_30s_1h",
-            "t44"."artists_1h",
-            "t44"."last_5_tracks",
-            "t44"."last_20_tracks",
-            "t44"."valence_last_20__sum",
-            "t44"."valence_last_20__count",
-            "t44"."energy_last_20__sum",
-            "t44"."energy_last_20__count",
+            "t30"."user_id",
+            "t30"."tick_ms",
+            "t30"."plays_1m",
+            "t30"."plays_1h",
+            "t30"."plays_1d",
+            "t30"."skips_1h",
+            "t30"."early_skips_1h",
+            "t30"."pauses_1h",
+            "t30"."completes_1h",
+            "t30"."listen_ms_1h",
+            "t30"."ends_1h",
+            "t30"."kept_30s_1h",
+            "t30"."artists_1h",
+            "t30"."last_5_tracks",
+            "t30"."valence_last_20__sum",
             (
-              "t44"."tick_ms" - (
-                "t44"."tick_ms" % 1000
+              "t30"."tick_ms" - (
+                "t30"."tick_ms" % 1000
               )
             ) + 1000 AS "second"
           FROM (
@@ -444,283 +438,82 @@ FROM (
                             *
                           FROM (
                             SELECT
-                              *
-                            FROM (
-                              SELECT
-                                *
-                              FROM (
-                                SELECT
-                                  *
-                                FROM (
-                                  SELECT
-                                    *
-                                  FROM (
-                                    SELECT
-                                      "t6"."user_id",
-                                      "t6"."event_time_ms" AS "tick_ms",
-                                      CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
-                                      CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
-                                      CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
-                                      CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h",
-                                      CASE
-                                        WHEN (
-                                          "t6"."event_type" = 'SKIP'
-                                        ) AND (
-                                          "t6"."ms_played" < 5000
-                                        )
-                                        THEN 1
-                                        ELSE 0
-                                      END AS "early_skips_1h",
-                                      CASE WHEN "t6"."event_type" = 'PAUSE' THEN 1 ELSE 0 END AS "pauses_1h",
-                                      CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END AS "completes_1h",
-                                      CASE
-                                        WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        THEN COALESCE("t6"."ms_played", 0)
-                                        ELSE 0
-                                      END AS "listen_ms_1h",
-                                      CASE WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END AS "ends_1h",
-                                      CASE
-                                        WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        AND (
-                                          "t6"."ms_played" >= 30000
-                                        )
-                                        THEN 1
-                                        ELSE 0
-                                      END AS "kept_30s_1h",
-                                      0 AS "artists_1h",
-                                      CAST(NULL AS TEXT) AS "last_5_tracks",
-                                      CAST(NULL AS TEXT) AS "last_20_tracks",
-                                      CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                                      CAST(NULL AS TEXT) AS "valence_last_20__count",
-                                      CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                                      CAST(NULL AS TEXT) AS "energy_last_20__count"
-                                    FROM "t5" AS "t6"
-                                    WHERE
-                                      "t6"."user_id" IS NOT NULL
-                                      AND (
-                                        (
-                                          "t6"."event_type" = 'PLAY'
-                                        )
-                                        OR (
-                                          "t6"."event_type" = 'SKIP'
-                                        )
-                                        OR (
-                                          (
-                                            "t6"."event_type" = 'SKIP'
-                                          ) AND (
-                                            "t6"."ms_played" < 5000
-                                          )
-                                        )
-                                        OR (
-                                          "t6"."event_type" = 'PAUSE'
-                                        )
-                                        OR (
-                                          "t6"."event_type" = 'COMPLETE'
-                                        )
-                                        OR "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        OR (
-                                          "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                          AND (
-                                            "t6"."ms_played" >= 30000
-                                          )
-                                        )
-                                      )
-                                  ) AS "t19"
-                                  UNION ALL
-                                  SELECT
-                                    *
-                                  FROM (
-                                    SELECT
-                                      "t6"."user_id",
-                                      "t6"."event_time_ms" + 60000 AS "tick_ms",
-                                      -(
-                                        CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-                                      ) AS "plays_1m",
-                                      0 AS "plays_1h",
-                                      0 AS "plays_1d",
-                                      0 AS "skips_1h",
-                                      0 AS "early_skips_1h",
-                                      0 AS "pauses_1h",
-                                      0 AS "completes_1h",
-                                      0 AS "listen_ms_1h",
-                                      0 AS "ends_1h",
-                                      0 AS "kept_30s_1h",
-                                      0 AS "artists_1h",
-                                      CAST(NULL AS TEXT) AS "last_5_tracks",
-                                      CAST(NULL AS TEXT) AS "last_20_tracks",
-                                      CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                                      CAST(NULL AS TEXT) AS "valence_last_20__count",
-                                      CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                                      CAST(NULL AS TEXT) AS "energy_last_20__count"
-                                    FROM "t5" AS "t6"
-                                    WHERE
-                                      "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
-                                  ) AS "t13"
-                                ) AS "t20"
-                                UNION ALL
-                                SELECT
-                                  *
-                                FROM (
-                                  SELECT
-                                    "t6"."user_id",
-                                    "t6"."event_time_ms" + 3600000 AS "tick_ms",
-                                    0 AS "plays_1m",
-                                    -(
-                                      CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-                                    ) AS "plays_1h",
-                                    0 AS "plays_1d",
-                                    -(
-                                      CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END
-                                    ) AS "skips_1h",
-                                    -(
-                                      CASE
-                                        WHEN (
-                                          "t6"."event_type" = 'SKIP'
-                                        ) AND (
-                                          "t6"."ms_played" < 5000
-                                        )
-                                        THEN 1
-                                        ELSE 0
-                                      END
-                                    ) AS "early_skips_1h",
-                                    -(
-                                      CASE WHEN "t6"."event_type" = 'PAUSE' THEN 1 ELSE 0 END
-                                    ) AS "pauses_1h",
-                                    -(
-                                      CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END
-                                    ) AS "completes_1h",
-                                    -(
-                                      CASE
-                                        WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        THEN COALESCE("t6"."ms_played", 0)
-                                        ELSE 0
-                                      END
-                                    ) AS "listen_ms_1h",
-                                    -(
-                                      CASE WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END
-                                    ) AS "ends_1h",
-                                    -(
-                                      CASE
-                                        WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        AND (
-                                          "t6"."ms_played" >= 30000
-                                        )
-                                        THEN 1
-                                        ELSE 0
-                                      END
-                                    ) AS "kept_30s_1h",
-                                    0 AS "artists_1h",
-                                    CAST(NULL AS TEXT) AS "last_5_tracks",
-                                    CAST(NULL AS TEXT) AS "last_20_tracks",
-                                    CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                                    CAST(NULL AS TEXT) AS "valence_last_20__count",
-                                    CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                                    CAST(NULL AS TEXT) AS "energy_last_20__count"
-                                  FROM "t5" AS "t6"
-                                  WHERE
-                                    "t6"."user_id" IS NOT NULL
-                                    AND (
-                                      (
-                                        "t6"."event_type" = 'PLAY'
-                                      )
-                                      OR (
-                                        "t6"."event_type" = 'SKIP'
-                                      )
-                                      OR (
-                                        (
-                                          "t6"."event_type" = 'SKIP'
-                                        ) AND (
-                                          "t6"."ms_played" < 5000
-                                        )
-                                      )
-                                      OR (
-                                        "t6"."event_type" = 'PAUSE'
-                                      )
-                                      OR (
-                                        "t6"."event_type" = 'COMPLETE'
-                                      )
-                                      OR "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                      OR (
-                                        "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
-                                        AND (
-                                          "t6"."ms_played" >= 30000
-                                        )
-                                      )
-                                    )
-                                ) AS "t18"
-                              ) AS "t25"
-                              UNION ALL
-                              SELECT
-                                *
-                              FROM (
-                                SELECT
-                                  "t6"."user_id",
-                                  "t6"."event_time_ms" + 86400000 AS "tick_ms",
-                                  0 AS "plays_1m",
-                                  0 AS "plays_1h",
-                                  -(
-                                    CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
-                                  ) AS "plays_1d",
-                                  0 AS "skips_1h",
-                                  0 AS "early_skips_1h",
-                                  0 AS "pauses_1h",
-                                  0 AS "completes_1h",
-                                  0 AS "listen_ms_1h",
-                                  0 AS "ends_1h",
-                                  0 AS "kept_30s_1h",
-                                  0 AS "artists_1h",
-                                  CAST(NULL AS TEXT) AS "last_5_tracks",
-                                  CAST(NULL AS TEXT) AS "last_20_tracks",
-                                  CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                                  CAST(NULL AS TEXT) AS "valence_last_20__count",
-                                  CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                                  CAST(NULL AS TEXT) AS "energy_last_20__count"
-                                FROM "t5" AS "t6"
-                                WHERE
-                                  "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
-                              ) AS "t12"
-                            ) AS "t27"
-                            UNION ALL
-                            SELECT
-                              *
-                            FROM (
-                              SELECT
-                                "t17"."user_id",
-                                "t17"."event_time_ms" AS "tick_ms",
-                                0 AS "plays_1m",
-                                0 AS "plays_1h",
-                                0 AS "plays_1d",
-                                0 AS "skips_1h",
-                                0 AS "early_skips_1h",
-                                0 AS "pauses_1h",
-                                0 AS "completes_1h",
-                                0 AS "listen_ms_1h",
-                                0 AS "ends_1h",
-                                0 AS "kept_30s_1h",
-                                CASE
-                                  WHEN (
-                                    "t17"."event_time_ms" - "t17"."previous_ms"
-                                  ) >= 3600000
-                                  THEN 1
-                                  ELSE 0
-                                END AS "artists_1h",
-                                CAST(NULL AS TEXT) AS "last_5_tracks",
-                                CAST(NULL AS TEXT) AS "last_20_tracks",
-                                CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                                CAST(NULL AS TEXT) AS "valence_last_20__count",
-                                CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                                CAST(NULL AS TEXT) AS "energy_last_20__count"
-                              FROM "t14" AS "t17"
-                            ) AS "t29"
-                          ) AS "t32"
+                              "t6"."user_id",
+                              "t6"."event_time_ms" AS "tick_ms",
+                              CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
+                              CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
+                              CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
+                              CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h",
+                              CASE
+                                WHEN (
+                                  "t6"."event_type" = 'SKIP'
+                                ) AND (
+                                  "t6"."ms_played" < 5000
+                                )
+                                THEN 1
+                                ELSE 0
+                              END AS "early_skips_1h",
+                              CASE WHEN "t6"."event_type" = 'PAUSE' THEN 1 ELSE 0 END AS "pauses_1h",
+                              CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END AS "completes_1h",
+                              CASE
+                                WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                THEN COALESCE("t6"."ms_played", 0)
+                                ELSE 0
+                              END AS "listen_ms_1h",
+                              CASE WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END AS "ends_1h",
+                              CASE
+                                WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                AND (
+                                  "t6"."ms_played" >= 30000
+                                )
+                                THEN 1
+                                ELSE 0
+                              END AS "kept_30s_1h",
+                              0 AS "artists_1h",
+                              CAST(NULL AS TEXT) AS "last_5_tracks",
+                              CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                            FROM "t5" AS "t6"
+                            WHERE
+                              "t6"."user_id" IS NOT NULL
+                              AND (
+                                (
+                                  "t6"."event_type" = 'PLAY'
+                                )
+                                OR (
+                                  "t6"."event_type" = 'SKIP'
+                                )
+                                OR (
+                                  (
+                                    "t6"."event_type" = 'SKIP'
+                                  ) AND (
+                                    "t6"."ms_played" < 5000
+                                  )
+                                )
+                                OR (
+                                  "t6"."event_type" = 'PAUSE'
+                                )
+                                OR (
+                                  "t6"."event_type" = 'COMPLETE'
+                                )
+                                OR "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                OR (
+                                  "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                  AND (
+                                    "t6"."ms_played" >= 30000
+                                  )
+                                )
+                              )
+                          ) AS "t16"
                           UNION ALL
                           SELECT
                             *
                           FROM (
                             SELECT
-                              "t17"."user_id",
-                              "t17"."event_time_ms" + 3600000 AS "tick_ms",
-                              0 AS "plays_1m",
+                              "t6"."user_id",
+                              "t6"."event_time_ms" + 60000 AS "tick_ms",
+                              -(
+                                CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                              ) AS "plays_1m",
                               0 AS "plays_1h",
                               0 AS "plays_1d",
                               0 AS "skips_1h",
@@ -730,59 +523,114 @@ FROM (
                               0 AS "listen_ms_1h",
                               0 AS "ends_1h",
                               0 AS "kept_30s_1h",
-                              -(
-                                1
-                              ) AS "artists_1h",
+                              0 AS "artists_1h",
                               CAST(NULL AS TEXT) AS "last_5_tracks",
-                              CAST(NULL AS TEXT) AS "last_20_tracks",
-                              CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                              CAST(NULL AS TEXT) AS "valence_last_20__count",
-                              CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                              CAST(NULL AS TEXT) AS "energy_last_20__count"
-                            FROM "t14" AS "t17"
-                          ) AS "t26"
-                        ) AS "t33"
+                              CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                            FROM "t5" AS "t6"
+                            WHERE
+                              "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
+                          ) AS "t11"
+                        ) AS "t17"
                         UNION ALL
                         SELECT
                           *
                         FROM (
                           SELECT
-                            "t17"."user_id",
-                            "t17"."previous_ms" + 3600000 AS "tick_ms",
+                            "t6"."user_id",
+                            "t6"."event_time_ms" + 3600000 AS "tick_ms",
                             0 AS "plays_1m",
-                            0 AS "plays_1h",
+                            -(
+                              CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                            ) AS "plays_1h",
                             0 AS "plays_1d",
-                            0 AS "skips_1h",
-                            0 AS "early_skips_1h",
-                            0 AS "pauses_1h",
-                            0 AS "completes_1h",
-                            0 AS "listen_ms_1h",
-                            0 AS "ends_1h",
-                            0 AS "kept_30s_1h",
-                            1 AS "artists_1h",
+                            -(
+                              CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END
+                            ) AS "skips_1h",
+                            -(
+                              CASE
+                                WHEN (
+                                  "t6"."event_type" = 'SKIP'
+                                ) AND (
+                                  "t6"."ms_played" < 5000
+                                )
+                                THEN 1
+                                ELSE 0
+                              END
+                            ) AS "early_skips_1h",
+                            -(
+                              CASE WHEN "t6"."event_type" = 'PAUSE' THEN 1 ELSE 0 END
+                            ) AS "pauses_1h",
+                            -(
+                              CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END
+                            ) AS "completes_1h",
+                            -(
+                              CASE
+                                WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                THEN COALESCE("t6"."ms_played", 0)
+                                ELSE 0
+                              END
+                            ) AS "listen_ms_1h",
+                            -(
+                              CASE WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP') THEN 1 ELSE 0 END
+                            ) AS "ends_1h",
+                            -(
+                              CASE
+                                WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                AND (
+                                  "t6"."ms_played" >= 30000
+                                )
+                                THEN 1
+                                ELSE 0
+                              END
+                            ) AS "kept_30s_1h",
+                            0 AS "artists_1h",
                             CAST(NULL AS TEXT) AS "last_5_tracks",
-                            CAST(NULL AS TEXT) AS "last_20_tracks",
-                            CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                            CAST(NULL AS TEXT) AS "valence_last_20__count",
-                            CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                            CAST(NULL AS TEXT) AS "energy_last_20__count"
-                          FROM "t14" AS "t17"
+                            CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                          FROM "t5" AS "t6"
                           WHERE
-                            (
-                              "t17"."event_time_ms" - "t17"."previous_ms"
-                            ) < 3600000
-                        ) AS "t28"
-                      ) AS "t38"
+                            "t6"."user_id" IS NOT NULL
+                            AND (
+                              (
+                                "t6"."event_type" = 'PLAY'
+                              )
+                              OR (
+                                "t6"."event_type" = 'SKIP'
+                              )
+                              OR (
+                                (
+                                  "t6"."event_type" = 'SKIP'
+                                ) AND (
+                                  "t6"."ms_played" < 5000
+                                )
+                              )
+                              OR (
+                                "t6"."event_type" = 'PAUSE'
+                              )
+                              OR (
+                                "t6"."event_type" = 'COMPLETE'
+                              )
+                              OR "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                              OR (
+                                "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
+                                AND (
+                                  "t6"."ms_played" >= 30000
+                                )
+                              )
+                            )
+                        ) AS "t15"
+                      ) AS "t19"
                       UNION ALL
                       SELECT
                         *
                       FROM (
                         SELECT
-                          "t16"."user_id",
-                          "t16"."event_time_ms" AS "tick_ms",
+                          "t6"."user_id",
+                          "t6"."event_time_ms" + 86400000 AS "tick_ms",
                           0 AS "plays_1m",
                           0 AS "plays_1h",
-                          0 AS "plays_1d",
+                          -(
+                            CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                          ) AS "plays_1d",
                           0 AS "skips_1h",
                           0 AS "early_skips_1h",
                           0 AS "pauses_1h",
@@ -791,64 +639,20 @@ FROM (
                           0 AS "ends_1h",
                           0 AS "kept_30s_1h",
                           0 AS "artists_1h",
-                          CONCAT_WS(
-                            '',
-                            CAST("t16"."event_time_ms" + 1000000000000000 AS TEXT),
-                            CAST(CAST("t16"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                            CAST("t16"."kafka_offset" + 1000000000000000 AS TEXT),
-                            "t16"."held"
-                          ) AS "last_5_tracks",
-                          CAST(NULL AS TEXT) AS "last_20_tracks",
-                          CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                          CAST(NULL AS TEXT) AS "valence_last_20__count",
-                          CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                          CAST(NULL AS TEXT) AS "energy_last_20__count"
-                        FROM (
-                          SELECT
-                            "t11"."event_id",
-                            "t11"."user_id",
-                            "t11"."track_id",
-                            "t11"."artist_id",
-                            "t11"."event_type",
-                            "t11"."event_time_ms",
-                            "t11"."position_ms",
-                            "t11"."ms_played",
-                            "t11"."duration_ms",
-                            "t11"."content_type",
-                            "t11"."context",
-                            "t11"."request_id",
-                            "t11"."device",
-                            "t11"."country",
-                            "t11"."client_version",
-                            "t11"."kafka_partition",
-                            "t11"."kafka_offset",
-                            "t11"."late",
-                            "t11"."track_artist_id",
-                            "t11"."track_genre",
-                            "t11"."track_tempo",
-                            "t11"."track_valence",
-                            "t11"."track_energy",
-                            "t11"."track_duration_ms",
-                            ARRAY_TO_STRING(
-                              ARRAY_AGG("t11"."track_id") FILTER(WHERE
-                                "t11"."track_id" IS NOT NULL) OVER (
-                                PARTITION BY "t11"."user_id"
-                                ORDER BY "t11"."event_time_ms" DESC, "t11"."kafka_partition" DESC, "t11"."kafka_offset" DESC
-                                ROWS BETWEEN CURRENT ROW AND 4 following
-                              ),
-                              '\x1f'
-                            ) AS "held"
-                          FROM "t8" AS "t11"
-                        ) AS "t16"
-                      ) AS "t31"
-                    ) AS "t39"
+                          CAST(NULL AS TEXT) AS "last_5_tracks",
+                          CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                        FROM "t5" AS "t6"
+                        WHERE
+                          "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
+                      ) AS "t10"
+                    ) AS "t21"
                     UNION ALL
                     SELECT
                       *
                     FROM (
                       SELECT
-                        "t15"."user_id",
-                        "t15"."event_time_ms" AS "tick_ms",
+                        "t14"."user_id",
+                        "t14"."event_time_ms" AS "tick_ms",
                         0 AS "plays_1m",
                         0 AS "plays_1h",
                         0 AS "plays_1d",
@@ -859,65 +663,25 @@ FROM (
                         0 AS "listen_ms_1h",
                         0 AS "ends_1h",
                         0 AS "kept_30s_1h",
-                        0 AS "artists_1h",
+                        CASE
+                          WHEN (
+                            "t14"."event_time_ms" - "t14"."previous_ms"
+                          ) >= 3600000
+                          THEN 1
+                          ELSE 0
+                        END AS "artists_1h",
                         CAST(NULL AS TEXT) AS "last_5_tracks",
-                        CONCAT_WS(
-                          '',
-                          CAST("t15"."event_time_ms" + 1000000000000000 AS TEXT),
-                          CAST(CAST("t15"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                          CAST("t15"."kafka_offset" + 1000000000000000 AS TEXT),
-                          "t15"."held"
-                        ) AS "last_20_tracks",
-                        CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                        CAST(NULL AS TEXT) AS "valence_last_20__count",
-                        CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                        CAST(NULL AS TEXT) AS "energy_last_20__count"
-                      FROM (
-                        SELECT
-                          "t11"."event_id",
-                          "t11"."user_id",
-                          "t11"."track_id",
-                          "t11"."artist_id",
-                          "t11"."event_type",
-                          "t11"."event_time_ms",
-                          "t11"."position_ms",
-                          "t11"."ms_played",
-                          "t11"."duration_ms",
-                          "t11"."content_type",
-                          "t11"."context",
-                          "t11"."request_id",
-                          "t11"."device",
-                          "t11"."country",
-                          "t11"."client_version",
-                          "t11"."kafka_partition",
-                          "t11"."kafka_offset",
-                          "t11"."late",
-                          "t11"."track_artist_id",
-                          "t11"."track_genre",
-                          "t11"."track_tempo",
-                          "t11"."track_valence",
-                          "t11"."track_energy",
-                          "t11"."track_duration_ms",
-                          ARRAY_TO_STRING(
-                            ARRAY_AGG("t11"."track_id") FILTER(WHERE
-                              "t11"."track_id" IS NOT NULL) OVER (
-                              PARTITION BY "t11"."user_id"
-                              ORDER BY "t11"."event_time_ms" DESC, "t11"."kafka_partition" DESC, "t11"."kafka_offset" DESC
-                              ROWS BETWEEN CURRENT ROW AND 19 following
-                            ),
-                            '\x1f'
-                          ) AS "held"
-                        FROM "t8" AS "t11"
-                      ) AS "t15"
-                    ) AS "t30"
-                  ) AS "t40"
+                        CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                      FROM "t13" AS "t14"
+                    ) AS "t24"
+                  ) AS "t25"
                   UNION ALL
                   SELECT
                     *
                   FROM (
                     SELECT
-                      "t22"."user_id",
-                      "t22"."event_time_ms" AS "tick_ms",
+                      "t14"."user_id",
+                      "t14"."event_time_ms" + 3600000 AS "tick_ms",
                       0 AS "plays_1m",
                       0 AS "plays_1h",
                       0 AS "plays_1d",
@@ -928,63 +692,21 @@ FROM (
                       0 AS "listen_ms_1h",
                       0 AS "ends_1h",
                       0 AS "kept_30s_1h",
-                      0 AS "artists_1h",
+                      -(
+                        1
+                      ) AS "artists_1h",
                       CAST(NULL AS TEXT) AS "last_5_tracks",
-                      CAST(NULL AS TEXT) AS "last_20_tracks",
-                      CONCAT_WS(
-                        '',
-                        CAST("t22"."event_time_ms" + 1000000000000000 AS TEXT),
-                        CAST(CAST("t22"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                        CAST("t22"."kafka_offset" + 1000000000000000 AS TEXT),
-                        "t22"."held"
-                      ) AS "valence_last_20__sum",
-                      CAST(NULL AS TEXT) AS "valence_last_20__count",
-                      CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                      CAST(NULL AS TEXT) AS "energy_last_20__count"
-                    FROM (
-                      SELECT
-                        "t10"."event_id",
-                        "t10"."user_id",
-                        "t10"."track_id",
-                        "t10"."artist_id",
-                        "t10"."event_type",
-                        "t10"."event_time_ms",
-                        "t10"."position_ms",
-                        "t10"."ms_played",
-                        "t10"."duration_ms",
-                        "t10"."content_type",
-                        "t10"."context",
-                        "t10"."request_id",
-                        "t10"."device",
-                        "t10"."country",
-                        "t10"."client_version",
-                        "t10"."kafka_partition",
-                        "t10"."kafka_offset",
-                        "t10"."late",
-                        "t10"."track_artist_id",
-                        "t10"."track_genre",
-                        "t10"."track_tempo",
-                        "t10"."track_valence",
-                        "t10"."track_energy",
-                        "t10"."track_duration_ms",
-                        CAST(SUM(
-                          CASE WHEN "t10"."track_valence" IS NOT NULL THEN "t10"."track_valence" ELSE 0 END
-                        ) OVER (
-                          PARTITION BY "t10"."user_id"
-                          ORDER BY "t10"."event_time_ms" ASC, "t10"."kafka_partition" ASC, "t10"."kafka_offset" ASC
-                          ROWS BETWEEN 19 preceding AND CURRENT ROW
-                        ) AS TEXT) AS "held"
-                      FROM "t7" AS "t10"
-                    ) AS "t22"
-                  ) AS "t35"
-                ) AS "t41"
+                      CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                    FROM "t13" AS "t14"
+                  ) AS "t20"
+                ) AS "t26"
                 UNION ALL
                 SELECT
                   *
                 FROM (
                   SELECT
-                    "t21"."user_id",
-                    "t21"."event_time_ms" AS "tick_ms",
+                    "t14"."user_id",
+                    "t14"."previous_ms" + 3600000 AS "tick_ms",
                     0 AS "plays_1m",
                     0 AS "plays_1h",
                     0 AS "plays_1d",
@@ -995,61 +717,23 @@ FROM (
                     0 AS "listen_ms_1h",
                     0 AS "ends_1h",
                     0 AS "kept_30s_1h",
-                    0 AS "artists_1h",
+                    1 AS "artists_1h",
                     CAST(NULL AS TEXT) AS "last_5_tracks",
-                    CAST(NULL AS TEXT) AS "last_20_tracks",
-                    CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                    CONCAT_WS(
-                      '',
-                      CAST("t21"."event_time_ms" + 1000000000000000 AS TEXT),
-                      CAST(CAST("t21"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                      CAST("t21"."kafka_offset" + 1000000000000000 AS TEXT),
-                      "t21"."held"
-                    ) AS "valence_last_20__count",
-                    CAST(NULL AS TEXT) AS "energy_last_20__sum",
-                    CAST(NULL AS TEXT) AS "energy_last_20__count"
-                  FROM (
-                    SELECT
-                      "t10"."event_id",
-                      "t10"."user_id",
-                      "t10"."track_id",
-                      "t10"."artist_id",
-                      "t10"."event_type",
-                      "t10"."event_time_ms",
-                      "t10"."position_ms",
-                      "t10"."ms_played",
-                      "t10"."duration_ms",
-                      "t10"."content_type",
-                      "t10"."context",
-                      "t10"."request_id",
-                      "t10"."device",
-                      "t10"."country",
-                      "t10"."client_version",
-                      "t10"."kafka_partition",
-                      "t10"."kafka_offset",
-                      "t10"."late",
-                      "t10"."track_artist_id",
-                      "t10"."track_genre",
-                      "t10"."track_tempo",
-                      "t10"."track_valence",
-                      "t10"."track_energy",
-                      "t10"."track_duration_ms",
-                      CAST(SUM(CASE WHEN "t10"."track_valence" IS NOT NULL THEN 1 ELSE 0 END) OVER (
-                        PARTITION BY "t10"."user_id"
-                        ORDER BY "t10"."event_time_ms" ASC, "t10"."kafka_partition" ASC, "t10"."kafka_offset" ASC
-                        ROWS BETWEEN 19 preceding AND CURRENT ROW
-                      ) AS TEXT) AS "held"
-                    FROM "t7" AS "t10"
-                  ) AS "t21"
-                ) AS "t34"
-              ) AS "t42"
+                    CAST(NULL AS TEXT) AS "valence_last_20__sum"
+                  FROM "t13" AS "t14"
+                  WHERE
+                    (
+                      "t14"."event_time_ms" - "t14"."previous_ms"
+                    ) < 3600000
+                ) AS "t22"
+              ) AS "t28"
               UNION ALL
               SELECT
                 *
               FROM (
                 SELECT
-                  "t24"."user_id",
-                  "t24"."event_time_ms" AS "tick_ms",
+                  "t12"."user_id",
+                  "t12"."event_time_ms" AS "tick_ms",
                   0 AS "plays_1m",
                   0 AS "plays_1h",
                   0 AS "plays_1d",
@@ -1061,60 +745,68 @@ FROM (
                   0 AS "ends_1h",
                   0 AS "kept_30s_1h",
                   0 AS "artists_1h",
-                  CAST(NULL AS TEXT) AS "last_5_tracks",
-                  CAST(NULL AS TEXT) AS "last_20_tracks",
-                  CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                  CAST(NULL AS TEXT) AS "valence_last_20__count",
                   CONCAT_WS(
                     '',
-                    CAST("t24"."event_time_ms" + 1000000000000000 AS TEXT),
-                    CAST(CAST("t24"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                    CAST("t24"."kafka_offset" + 1000000000000000 AS TEXT),
-                    "t24"."held"
-                  ) AS "energy_last_20__sum",
-                  CAST(NULL AS TEXT) AS "energy_last_20__count"
+                    CAST("t12"."event_time_ms" + 1000000000000000 AS TEXT),
+                    CAST(CAST("t12"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
+                    CAST("t12"."kafka_offset" + 1000000000000000 AS TEXT),
+                    "t12"."held"
+                  ) AS "last_5_tracks",
+                  CAST(NULL AS TEXT) AS "valence_last_20__sum"
                 FROM (
                   SELECT
-                    "t10"."event_id",
-                    "t10"."user_id",
-                    "t10"."track_id",
-                    "t10"."artist_id",
-                    "t10"."event_type",
-                    "t10"."event_time_ms",
-                    "t10"."position_ms",
-                    "t10"."ms_played",
-                    "t10"."duration_ms",
-                    "t10"."content_type",
-                    "t10"."context",
-                    "t10"."request_id",
-                    "t10"."device",
-                    "t10"."country",
-                    "t10"."client_version",
-                    "t10"."kafka_partition",
-                    "t10"."kafka_offset",
-                    "t10"."late",
-                    "t10"."track_artist_id",
-                    "t10"."track_genre",
-                    "t10"."track_tempo",
-                    "t10"."track_valence",
-                    "t10"."track_energy",
-                    "t10"."track_duration_ms",
-                    CAST(SUM(CASE WHEN "t10"."track_energy" IS NOT NULL THEN "t10"."track_energy" ELSE 0 END) OVER (
-                      PARTITION BY "t10"."user_id"
-                      ORDER BY "t10"."event_time_ms" ASC, "t10"."kafka_partition" ASC, "t10"."kafka_offset" ASC
-                      ROWS BETWEEN 19 preceding AND CURRENT ROW
-                    ) AS TEXT) AS "held"
-                  FROM "t7" AS "t10"
-                ) AS "t24"
-              ) AS "t37"
-            ) AS "t43"
+                    "t8"."event_id",
+                    "t8"."user_id",
+                    "t8"."track_id",
+                    "t8"."artist_id",
+                    "t8"."event_type",
+                    "t8"."event_time_ms",
+                    "t8"."position_ms",
+                    "t8"."ms_played",
+                    "t8"."duration_ms",
+                    "t8"."content_type",
+                    "t8"."context",
+                    "t8"."request_id",
+                    "t8"."device",
+                    "t8"."country",
+                    "t8"."client_version",
+                    "t8"."kafka_partition",
+                    "t8"."kafka_offset",
+                    "t8"."late",
+                    "t8"."track_artist_id",
+                    "t8"."track_genre",
+                    "t8"."track_tempo",
+                    "t8"."track_valence",
+                    "t8"."track_energy",
+                    "t8"."track_duration_ms",
+                    ARRAY_TO_STRING(
+                      ARRAY_AGG("t8"."track_id") FILTER(WHERE
+                        "t8"."track_id" IS NOT NULL) OVER (
+                        PARTITION BY "t8"."user_id"
+                        ORDER BY "t8"."event_time_ms" DESC, "t8"."kafka_partition" DESC, "t8"."kafka_offset" DESC
+                        ROWS BETWEEN CURRENT ROW AND 19 following
+                      ),
+                      '\x1f'
+                    ) AS "held"
+                  FROM (
+                    SELECT
+                      *
+                    FROM "t5" AS "t6"
+                    WHERE
+                      "t6"."user_id" IS NOT NULL
+                      AND "t6"."event_type" = 'PLAY'
+                      AND "t6"."track_id" IS NOT NULL
+                  ) AS "t8"
+                ) AS "t12"
+              ) AS "t23"
+            ) AS "t29"
             UNION ALL
             SELECT
               *
             FROM (
               SELECT
-                "t23"."user_id",
-                "t23"."event_time_ms" AS "tick_ms",
+                "t18"."user_id",
+                "t18"."event_time_ms" AS "tick_ms",
                 0 AS "plays_1m",
                 0 AS "plays_1h",
                 0 AS "plays_1d",
@@ -1127,57 +819,77 @@ FROM (
                 0 AS "kept_30s_1h",
                 0 AS "artists_1h",
                 CAST(NULL AS TEXT) AS "last_5_tracks",
-                CAST(NULL AS TEXT) AS "last_20_tracks",
-                CAST(NULL AS TEXT) AS "valence_last_20__sum",
-                CAST(NULL AS TEXT) AS "valence_last_20__count",
-                CAST(NULL AS TEXT) AS "energy_last_20__sum",
                 CONCAT_WS(
                   '',
-                  CAST("t23"."event_time_ms" + 1000000000000000 AS TEXT),
-                  CAST(CAST("t23"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                  CAST("t23"."kafka_offset" + 1000000000000000 AS TEXT),
-                  "t23"."held"
-                ) AS "energy_last_20__count"
+                  CAST("t18"."event_time_ms" + 1000000000000000 AS TEXT),
+                  CAST(CAST("t18"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
+                  CAST("t18"."kafka_offset" + 1000000000000000 AS TEXT),
+                  "t18"."held"
+                ) AS "valence_last_20__sum"
               FROM (
                 SELECT
-                  "t10"."event_id",
-                  "t10"."user_id",
-                  "t10"."track_id",
-                  "t10"."artist_id",
-                  "t10"."event_type",
-                  "t10"."event_time_ms",
-                  "t10"."position_ms",
-                  "t10"."ms_played",
-                  "t10"."duration_ms",
-                  "t10"."content_type",
-                  "t10"."context",
-                  "t10"."request_id",
-                  "t10"."device",
-                  "t10"."country",
-                  "t10"."client_version",
-                  "t10"."kafka_partition",
-                  "t10"."kafka_offset",
-                  "t10"."late",
-                  "t10"."track_artist_id",
-                  "t10"."track_genre",
-                  "t10"."track_tempo",
-                  "t10"."track_valence",
-                  "t10"."track_energy",
-                  "t10"."track_duration_ms",
-                  CAST(SUM(CASE WHEN "t10"."track_energy" IS NOT NULL THEN 1 ELSE 0 END) OVER (
-                    PARTITION BY "t10"."user_id"
-                    ORDER BY "t10"."event_time_ms" ASC, "t10"."kafka_partition" ASC, "t10"."kafka_offset" ASC
-                    ROWS BETWEEN 19 preceding AND CURRENT ROW
-                  ) AS TEXT) AS "held"
-                FROM "t7" AS "t10"
-              ) AS "t23"
-            ) AS "t36"
-          ) AS "t44"
-        ) AS "t45"
+                  "t7"."event_id",
+                  "t7"."user_id",
+                  "t7"."track_id",
+                  "t7"."artist_id",
+                  "t7"."event_type",
+                  "t7"."event_time_ms",
+                  "t7"."position_ms",
+                  "t7"."ms_played",
+                  "t7"."duration_ms",
+                  "t7"."content_type",
+                  "t7"."context",
+                  "t7"."request_id",
+                  "t7"."device",
+                  "t7"."country",
+                  "t7"."client_version",
+                  "t7"."kafka_partition",
+                  "t7"."kafka_offset",
+                  "t7"."late",
+                  "t7"."track_artist_id",
+                  "t7"."track_genre",
+                  "t7"."track_tempo",
+                  "t7"."track_valence",
+                  "t7"."track_energy",
+                  "t7"."track_duration_ms",
+                  CONCAT_WS(
+                    '\x1f',
+                    CAST(SUM(CASE WHEN "t7"."track_valence" IS NOT NULL THEN "t7"."track_valence" ELSE 0 END) OVER (
+                      PARTITION BY "t7"."user_id"
+                      ORDER BY "t7"."event_time_ms" ASC, "t7"."kafka_partition" ASC, "t7"."kafka_offset" ASC
+                      ROWS BETWEEN 19 preceding AND CURRENT ROW
+                    ) AS TEXT),
+                    CAST(SUM(CASE WHEN "t7"."track_valence" IS NOT NULL THEN 1 ELSE 0 END) OVER (
+                      PARTITION BY "t7"."user_id"
+                      ORDER BY "t7"."event_time_ms" ASC, "t7"."kafka_partition" ASC, "t7"."kafka_offset" ASC
+                      ROWS BETWEEN 19 preceding AND CURRENT ROW
+                    ) AS TEXT),
+                    CAST(SUM(CASE WHEN "t7"."track_energy" IS NOT NULL THEN "t7"."track_energy" ELSE 0 END) OVER (
+                      PARTITION BY "t7"."user_id"
+                      ORDER BY "t7"."event_time_ms" ASC, "t7"."kafka_partition" ASC, "t7"."kafka_offset" ASC
+                      ROWS BETWEEN 19 preceding AND CURRENT ROW
+                    ) AS TEXT),
+                    CAST(SUM(CASE WHEN "t7"."track_energy" IS NOT NULL THEN 1 ELSE 0 END) OVER (
+                      PARTITION BY "t7"."user_id"
+                      ORDER BY "t7"."event_time_ms" ASC, "t7"."kafka_partition" ASC, "t7"."kafka_offset" ASC
+                      ROWS BETWEEN 19 preceding AND CURRENT ROW
+                    ) AS TEXT)
+                  ) AS "held"
+                FROM (
+                  SELECT
+                    *
+                  FROM "t5" AS "t6"
+                  WHERE
+                    "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
+                ) AS "t7"
+              ) AS "t18"
+            ) AS "t27"
+          ) AS "t30"
+        ) AS "t31"
         GROUP BY
           1,
           2
-      ) AS "t46"
-    ) AS "t47"
-  ) AS "t48"
-) AS "t49"
+      ) AS "t32"
+    ) AS "t33"
+  ) AS "t34"
+) AS "t35"

@@ -89,11 +89,7 @@ SELECT
   END AS `kept_30s_1h`,
   0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL
@@ -145,11 +141,7 @@ SELECT
   0 AS `kept_30s_1h`,
   0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
@@ -206,11 +198,7 @@ SELECT
   ) AS `kept_30s_1h`,
   0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL
@@ -262,11 +250,7 @@ SELECT
   0 AS `kept_30s_1h`,
   0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `events` AS `t0`
 WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
@@ -294,11 +278,7 @@ SELECT
     ELSE 0
   END AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `listener_artists_pairs` AS `t0`
 
 -- listener_ticks_5
@@ -320,11 +300,7 @@ SELECT
     1
   ) AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `listener_artists_pairs` AS `t0`
 
 -- listener_ticks_6
@@ -344,11 +320,7 @@ SELECT
   0 AS `kept_30s_1h`,
   1 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `listener_artists_pairs` AS `t0`
 WHERE
   (
@@ -378,85 +350,7 @@ SELECT
     CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
     `t2`.`held`
   ) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
-FROM (
-  SELECT
-    `t1`.`event_id`,
-    `t1`.`user_id`,
-    `t1`.`track_id`,
-    `t1`.`artist_id`,
-    `t1`.`event_type`,
-    `t1`.`event_time_ms`,
-    `t1`.`position_ms`,
-    `t1`.`ms_played`,
-    `t1`.`duration_ms`,
-    `t1`.`content_type`,
-    `t1`.`context`,
-    `t1`.`request_id`,
-    `t1`.`device`,
-    `t1`.`country`,
-    `t1`.`client_version`,
-    `t1`.`kafka_partition`,
-    `t1`.`kafka_offset`,
-    `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
-    `t1`.`track_valence`,
-    `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
-    `t1`.`arrival`,
-    REVERSE(
-      ARRAY_JOIN(
-        ARRAY_AGG(REVERSE(`t1`.`track_id`)) OVER (
-          PARTITION BY `t1`.`user_id`
-          ORDER BY `t1`.`arrival` ASC NULLS LAST
-          ROWS BETWEEN 4 preceding AND CURRENT ROW
-        ),
-        '\x1f'
-      )
-    ) AS `held`
-  FROM (
-    SELECT
-      *
-    FROM `listener_ordered` AS `t0`
-    WHERE
-      `t0`.`event_type` = 'PLAY' AND `t0`.`track_id` IS NOT NULL
-  ) AS `t1`
-) AS `t2`
-
--- listener_ticks_8
--- a barrier, rowtime from tick_ms
-SELECT
-  `t2`.`user_id`,
-  `t2`.`event_time_ms` AS `tick_ms`,
-  0 AS `plays_1m`,
-  0 AS `plays_1h`,
-  0 AS `plays_1d`,
-  0 AS `skips_1h`,
-  0 AS `early_skips_1h`,
-  0 AS `pauses_1h`,
-  0 AS `completes_1h`,
-  0 AS `listen_ms_1h`,
-  0 AS `ends_1h`,
-  0 AS `kept_30s_1h`,
-  0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`,
-  CONCAT_WS(
-    '',
-    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t2`.`held`
-  ) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM (
   SELECT
     `t1`.`event_id`,
@@ -503,7 +397,7 @@ FROM (
   ) AS `t1`
 ) AS `t2`
 
--- listener_ticks_9
+-- listener_ticks_8
 -- a barrier, rowtime from tick_ms
 SELECT
   `t2`.`user_id`,
@@ -520,17 +414,13 @@ SELECT
   0 AS `kept_30s_1h`,
   0 AS `artists_1h`,
   CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
   CONCAT_WS(
     '',
     CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
     CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
     CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
     `t2`.`held`
-  ) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
+  ) AS `valence_last_20__sum`
 FROM (
   SELECT
     `t1`.`event_id`,
@@ -558,218 +448,29 @@ FROM (
     `t1`.`track_energy`,
     `t1`.`track_duration_ms`,
     `t1`.`arrival`,
-    CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN `t1`.`track_valence` ELSE 0 END) OVER (
-      PARTITION BY `t1`.`user_id`
-      ORDER BY `t1`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN 19 preceding AND CURRENT ROW
-    ) AS STRING) AS `held`
-  FROM (
-    SELECT
-      *
-    FROM `listener_ordered` AS `t0`
-    WHERE
-      `t0`.`event_type` = 'PLAY'
-  ) AS `t1`
-) AS `t2`
-
--- listener_ticks_10
--- a barrier, rowtime from tick_ms
-SELECT
-  `t2`.`user_id`,
-  `t2`.`event_time_ms` AS `tick_ms`,
-  0 AS `plays_1m`,
-  0 AS `plays_1h`,
-  0 AS `plays_1d`,
-  0 AS `skips_1h`,
-  0 AS `early_skips_1h`,
-  0 AS `pauses_1h`,
-  0 AS `completes_1h`,
-  0 AS `listen_ms_1h`,
-  0 AS `ends_1h`,
-  0 AS `kept_30s_1h`,
-  0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CONCAT_WS(
-    '',
-    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t2`.`held`
-  ) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
-FROM (
-  SELECT
-    `t1`.`event_id`,
-    `t1`.`user_id`,
-    `t1`.`track_id`,
-    `t1`.`artist_id`,
-    `t1`.`event_type`,
-    `t1`.`event_time_ms`,
-    `t1`.`position_ms`,
-    `t1`.`ms_played`,
-    `t1`.`duration_ms`,
-    `t1`.`content_type`,
-    `t1`.`context`,
-    `t1`.`request_id`,
-    `t1`.`device`,
-    `t1`.`country`,
-    `t1`.`client_version`,
-    `t1`.`kafka_partition`,
-    `t1`.`kafka_offset`,
-    `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
-    `t1`.`track_valence`,
-    `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
-    `t1`.`arrival`,
-    CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN 1 ELSE 0 END) OVER (
-      PARTITION BY `t1`.`user_id`
-      ORDER BY `t1`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN 19 preceding AND CURRENT ROW
-    ) AS STRING) AS `held`
-  FROM (
-    SELECT
-      *
-    FROM `listener_ordered` AS `t0`
-    WHERE
-      `t0`.`event_type` = 'PLAY'
-  ) AS `t1`
-) AS `t2`
-
--- listener_ticks_11
--- a barrier, rowtime from tick_ms
-SELECT
-  `t2`.`user_id`,
-  `t2`.`event_time_ms` AS `tick_ms`,
-  0 AS `plays_1m`,
-  0 AS `plays_1h`,
-  0 AS `plays_1d`,
-  0 AS `skips_1h`,
-  0 AS `early_skips_1h`,
-  0 AS `pauses_1h`,
-  0 AS `completes_1h`,
-  0 AS `listen_ms_1h`,
-  0 AS `ends_1h`,
-  0 AS `kept_30s_1h`,
-  0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CONCAT_WS(
-    '',
-    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t2`.`held`
-  ) AS `energy_last_20__sum`,
-  CAST(NULL AS STRING) AS `energy_last_20__count`
-FROM (
-  SELECT
-    `t1`.`event_id`,
-    `t1`.`user_id`,
-    `t1`.`track_id`,
-    `t1`.`artist_id`,
-    `t1`.`event_type`,
-    `t1`.`event_time_ms`,
-    `t1`.`position_ms`,
-    `t1`.`ms_played`,
-    `t1`.`duration_ms`,
-    `t1`.`content_type`,
-    `t1`.`context`,
-    `t1`.`request_id`,
-    `t1`.`device`,
-    `t1`.`country`,
-    `t1`.`client_version`,
-    `t1`.`kafka_partition`,
-    `t1`.`kafka_offset`,
-    `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
-    `t1`.`track_valence`,
-    `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
-    `t1`.`arrival`,
-    CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN `t1`.`track_energy` ELSE 0 END) OVER (
-      PARTITION BY `t1`.`user_id`
-      ORDER BY `t1`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN 19 preceding AND CURRENT ROW
-    ) AS STRING) AS `held`
-  FROM (
-    SELECT
-      *
-    FROM `listener_ordered` AS `t0`
-    WHERE
-      `t0`.`event_type` = 'PLAY'
-  ) AS `t1`
-) AS `t2`
-
--- listener_ticks_12
--- a barrier, rowtime from tick_ms
-SELECT
-  `t2`.`user_id`,
-  `t2`.`event_time_ms` AS `tick_ms`,
-  0 AS `plays_1m`,
-  0 AS `plays_1h`,
-  0 AS `plays_1d`,
-  0 AS `skips_1h`,
-  0 AS `early_skips_1h`,
-  0 AS `pauses_1h`,
-  0 AS `completes_1h`,
-  0 AS `listen_ms_1h`,
-  0 AS `ends_1h`,
-  0 AS `kept_30s_1h`,
-  0 AS `artists_1h`,
-  CAST(NULL AS STRING) AS `last_5_tracks`,
-  CAST(NULL AS STRING) AS `last_20_tracks`,
-  CAST(NULL AS STRING) AS `valence_last_20__sum`,
-  CAST(NULL AS STRING) AS `valence_last_20__count`,
-  CAST(NULL AS STRING) AS `energy_last_20__sum`,
-  CONCAT_WS(
-    '',
-    CAST(`t2`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t2`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t2`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t2`.`held`
-  ) AS `energy_last_20__count`
-FROM (
-  SELECT
-    `t1`.`event_id`,
-    `t1`.`user_id`,
-    `t1`.`track_id`,
-    `t1`.`artist_id`,
-    `t1`.`event_type`,
-    `t1`.`event_time_ms`,
-    `t1`.`position_ms`,
-    `t1`.`ms_played`,
-    `t1`.`duration_ms`,
-    `t1`.`content_type`,
-    `t1`.`context`,
-    `t1`.`request_id`,
-    `t1`.`device`,
-    `t1`.`country`,
-    `t1`.`client_version`,
-    `t1`.`kafka_partition`,
-    `t1`.`kafka_offset`,
-    `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
-    `t1`.`track_valence`,
-    `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
-    `t1`.`arrival`,
-    CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN 1 ELSE 0 END) OVER (
-      PARTITION BY `t1`.`user_id`
-      ORDER BY `t1`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN 19 preceding AND CURRENT ROW
-    ) AS STRING) AS `held`
+    CONCAT_WS(
+      '\x1f',
+      CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN `t1`.`track_valence` ELSE 0 END) OVER (
+        PARTITION BY `t1`.`user_id`
+        ORDER BY `t1`.`arrival` ASC NULLS LAST
+        ROWS BETWEEN 19 preceding AND CURRENT ROW
+      ) AS STRING),
+      CAST(SUM(CASE WHEN `t1`.`track_valence` IS NOT NULL THEN 1 ELSE 0 END) OVER (
+        PARTITION BY `t1`.`user_id`
+        ORDER BY `t1`.`arrival` ASC NULLS LAST
+        ROWS BETWEEN 19 preceding AND CURRENT ROW
+      ) AS STRING),
+      CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN `t1`.`track_energy` ELSE 0 END) OVER (
+        PARTITION BY `t1`.`user_id`
+        ORDER BY `t1`.`arrival` ASC NULLS LAST
+        ROWS BETWEEN 19 preceding AND CURRENT ROW
+      ) AS STRING),
+      CAST(SUM(CASE WHEN `t1`.`track_energy` IS NOT NULL THEN 1 ELSE 0 END) OVER (
+        PARTITION BY `t1`.`user_id`
+        ORDER BY `t1`.`arrival` ASC NULLS LAST
+        ROWS BETWEEN 19 preceding AND CURRENT ROW
+      ) AS STRING)
+    ) AS `held`
   FROM (
     SELECT
       *
@@ -780,10 +481,10 @@ FROM (
 ) AS `t2`
 
 -- listener_ticks
-SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7` UNION ALL SELECT * FROM `listener_ticks_8` UNION ALL SELECT * FROM `listener_ticks_9` UNION ALL SELECT * FROM `listener_ticks_10` UNION ALL SELECT * FROM `listener_ticks_11` UNION ALL SELECT * FROM `listener_ticks_12`
+SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7` UNION ALL SELECT * FROM `listener_ticks_8`
 
 -- listener_ticks_tiles
-SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`last_20_tracks`) AS `last_20_tracks`, MAX(`valence_last_20__sum`) AS `valence_last_20__sum`, MAX(`valence_last_20__count`) AS `valence_last_20__count`, MAX(`energy_last_20__sum`) AS `energy_last_20__sum`, MAX(`energy_last_20__count`) AS `energy_last_20__count`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`valence_last_20__sum`) AS `valence_last_20__sum`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
 SELECT
@@ -824,6 +525,33 @@ SELECT
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(CAST(`t1`.`kept_30s_1h` AS DOUBLE) AS DOUBLE) / CAST(CAST(`t1`.`ends_1h` AS DOUBLE) AS DOUBLE)
   END AS `retention_30s_1h`,
+  ARRAY_SLICE(
+    SPLIT(
+      SUBSTRING(
+        `t1`.`last_5_tracks`,
+        IF((
+          39 + 1
+        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_5_tracks`))
+      ),
+      '\x1f'
+    ),
+    IF(0 >= 0, 0 + 1, 0),
+    IF(
+      5 >= 0,
+      5,
+      CARDINALITY(
+        SPLIT(
+          SUBSTRING(
+            `t1`.`last_5_tracks`,
+            IF((
+              39 + 1
+            ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_5_tracks`))
+          ),
+          '\x1f'
+        )
+      ) - ABS(5)
+    )
+  ) AS `last_5_tracks`,
   SPLIT(
     SUBSTRING(
       `t1`.`last_5_tracks`,
@@ -832,71 +560,80 @@ SELECT
       ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_5_tracks`))
     ),
     '\x1f'
-  ) AS `last_5_tracks`,
-  SPLIT(
-    SUBSTRING(
-      `t1`.`last_20_tracks`,
-      IF((
-        39 + 1
-      ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`last_20_tracks`))
-    ),
-    '\x1f'
   ) AS `last_20_tracks`,
   CASE
     WHEN COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`valence_last_20__count`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__count`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[1 + 1] AS BIGINT),
       0
     ) = 0
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(CAST(COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`valence_last_20__sum`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[0 + 1] AS BIGINT),
       0
     ) AS DOUBLE) AS DOUBLE) / CAST(CAST(COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`valence_last_20__count`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__count`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[1 + 1] AS BIGINT),
       0
     ) AS DOUBLE) AS DOUBLE)
   END AS `valence_last_20`,
   CASE
     WHEN COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`energy_last_20__count`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__count`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[3 + 1] AS BIGINT),
       0
     ) = 0
     THEN CAST(NULL AS DOUBLE)
     ELSE CAST(CAST(COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`energy_last_20__sum`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__sum`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[2 + 1] AS BIGINT),
       0
     ) AS DOUBLE) AS DOUBLE) / CAST(CAST(COALESCE(
-      CAST(SUBSTRING(
-        `t1`.`energy_last_20__count`,
-        IF((
-          39 + 1
-        ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`energy_last_20__count`))
-      ) AS BIGINT),
+      CAST(SPLIT(
+        SUBSTRING(
+          `t1`.`valence_last_20__sum`,
+          IF((
+            39 + 1
+          ) >= 1, 39 + 1, 39 + 1 + CHAR_LENGTH(`t1`.`valence_last_20__sum`))
+        ),
+        '\x1f'
+      )[3 + 1] AS BIGINT),
       0
     ) AS DOUBLE) AS DOUBLE)
   END AS `energy_last_20`
@@ -964,30 +701,10 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `last_5_tracks`,
-    MAX(`t0`.`last_20_tracks`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `last_20_tracks`,
     MAX(`t0`.`valence_last_20__sum`) OVER (
       PARTITION BY `t0`.`user_id`
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `valence_last_20__sum`,
-    MAX(`t0`.`valence_last_20__count`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `valence_last_20__count`,
-    MAX(`t0`.`energy_last_20__sum`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `energy_last_20__sum`,
-    MAX(`t0`.`energy_last_20__count`) OVER (
-      PARTITION BY `t0`.`user_id`
-      ORDER BY `t0`.`arrival` ASC NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `energy_last_20__count`
+    ) AS `valence_last_20__sum`
   FROM `listener_ticks_tiles` AS `t0`
 ) AS `t1`

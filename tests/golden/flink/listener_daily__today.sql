@@ -86,8 +86,8 @@ WHERE
 -- listener_daily__today_ticks_1
 -- a barrier, rowtime from tick_ms
 SELECT
-  `t4`.`user_id`,
-  `t4`.`event_time_ms` AS `tick_ms`,
+  `t3`.`user_id`,
+  `t3`.`event_time_ms` AS `tick_ms`,
   0 AS `plays`,
   0 AS `skips`,
   0 AS `listen_ms`,
@@ -96,221 +96,122 @@ SELECT
   0 AS `audiobooks`,
   CONCAT_WS(
     '',
-    CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t4`.`text`
+    CAST(`t3`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t3`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t3`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t3`.`top_genres`
   ) AS `top_genres`,
-  CAST(NULL AS STRING) AS `top_artists`
-FROM (
-  SELECT
-    `t3`.`user_id`,
-    `t3`.`event_time_ms`,
-    `t3`.`kafka_partition`,
-    `t3`.`kafka_offset`,
-    `t3`.`value`,
-    `t3`.`rowtime`,
-    JSON_STRING(
-      COLLECT(`t3`.`value`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
-        RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-      )
-    ) AS `text`
-  FROM (
-    SELECT
-      `t2`.`user_id`,
-      `t2`.`event_time_ms`,
-      `t2`.`kafka_partition`,
-      `t2`.`kafka_offset`,
-      `t2`.`value`,
-      `t2`.`rowtime`
-    FROM (
-      SELECT
-        `t1`.`event_id`,
-        `t1`.`user_id`,
-        `t1`.`track_id`,
-        `t1`.`artist_id`,
-        `t1`.`event_type`,
-        `t1`.`event_time_ms`,
-        `t1`.`position_ms`,
-        `t1`.`ms_played`,
-        `t1`.`duration_ms`,
-        `t1`.`content_type`,
-        `t1`.`context`,
-        `t1`.`request_id`,
-        `t1`.`device`,
-        `t1`.`country`,
-        `t1`.`client_version`,
-        `t1`.`kafka_partition`,
-        `t1`.`kafka_offset`,
-        `t1`.`late`,
-        `t1`.`track_artist_id`,
-        `t1`.`track_genre`,
-        `t1`.`track_tempo`,
-        `t1`.`track_valence`,
-        `t1`.`track_energy`,
-        `t1`.`track_duration_ms`,
-        `t1`.`rowtime`,
-        HEX(`t1`.`track_genre`) AS `value`
-      FROM (
-        SELECT
-          `t0`.`event_id`,
-          CONCAT_WS(
-            '|',
-            `t0`.`user_id`,
-            CAST(`t0`.`event_time_ms` - (
-              `t0`.`event_time_ms` % 86400000
-            ) AS STRING)
-          ) AS `user_id`,
-          `t0`.`track_id`,
-          `t0`.`artist_id`,
-          `t0`.`event_type`,
-          `t0`.`event_time_ms`,
-          `t0`.`position_ms`,
-          `t0`.`ms_played`,
-          `t0`.`duration_ms`,
-          `t0`.`content_type`,
-          `t0`.`context`,
-          `t0`.`request_id`,
-          `t0`.`device`,
-          `t0`.`country`,
-          `t0`.`client_version`,
-          `t0`.`kafka_partition`,
-          `t0`.`kafka_offset`,
-          `t0`.`late`,
-          `t0`.`track_artist_id`,
-          `t0`.`track_genre`,
-          `t0`.`track_tempo`,
-          `t0`.`track_valence`,
-          `t0`.`track_energy`,
-          `t0`.`track_duration_ms`,
-          `t0`.`rowtime`
-        FROM `events` AS `t0`
-        WHERE
-          `t0`.`user_id` IS NOT NULL
-          AND `t0`.`event_type` = 'PLAY'
-          AND `t0`.`track_genre` IS NOT NULL
-      ) AS `t1`
-    ) AS `t2`
-  ) AS `t3`
-) AS `t4`
-
--- listener_daily__today_ticks_2
--- a barrier, rowtime from tick_ms
-SELECT
-  `t4`.`user_id`,
-  `t4`.`event_time_ms` AS `tick_ms`,
-  0 AS `plays`,
-  0 AS `skips`,
-  0 AS `listen_ms`,
-  0 AS `songs`,
-  0 AS `podcasts`,
-  0 AS `audiobooks`,
-  CAST(NULL AS STRING) AS `top_genres`,
   CONCAT_WS(
     '',
-    CAST(`t4`.`event_time_ms` + 1000000000000000 AS STRING),
-    CAST(CAST(`t4`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-    CAST(`t4`.`kafka_offset` + 1000000000000000 AS STRING),
-    `t4`.`text`
+    CAST(`t3`.`event_time_ms` + 1000000000000000 AS STRING),
+    CAST(CAST(`t3`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+    CAST(`t3`.`kafka_offset` + 1000000000000000 AS STRING),
+    `t3`.`top_artists`
   ) AS `top_artists`
 FROM (
   SELECT
-    `t3`.`user_id`,
-    `t3`.`event_time_ms`,
-    `t3`.`kafka_partition`,
-    `t3`.`kafka_offset`,
-    `t3`.`value`,
-    `t3`.`rowtime`,
+    `t2`.`user_id`,
+    `t2`.`event_time_ms`,
+    `t2`.`kafka_partition`,
+    `t2`.`kafka_offset`,
+    `t2`.`rowtime`,
     JSON_STRING(
-      COLLECT(`t3`.`value`) OVER (
-        PARTITION BY `t3`.`user_id`
-        ORDER BY `t3`.`rowtime` ASC NULLS LAST
+      COLLECT(`t2`.`top_genres`) OVER (
+        PARTITION BY `t2`.`user_id`
+        ORDER BY `t2`.`rowtime` ASC NULLS LAST
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
       )
-    ) AS `text`
+    ) AS `top_genres`,
+    JSON_STRING(
+      COLLECT(`t2`.`top_artists`) OVER (
+        PARTITION BY `t2`.`user_id`
+        ORDER BY `t2`.`rowtime` ASC NULLS LAST
+        RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      )
+    ) AS `top_artists`
   FROM (
     SELECT
-      `t2`.`user_id`,
-      `t2`.`event_time_ms`,
-      `t2`.`kafka_partition`,
-      `t2`.`kafka_offset`,
-      `t2`.`value`,
-      `t2`.`rowtime`
+      `t1`.`user_id`,
+      `t1`.`event_time_ms`,
+      `t1`.`kafka_partition`,
+      `t1`.`kafka_offset`,
+      `t1`.`rowtime`,
+      CASE
+        WHEN (
+          `t1`.`event_type` = 'PLAY'
+        ) AND (
+          `t1`.`track_genre` IS NOT NULL
+        )
+        THEN HEX(`t1`.`track_genre`)
+        ELSE CAST(NULL AS STRING)
+      END AS `top_genres`,
+      CASE
+        WHEN (
+          `t1`.`event_type` = 'PLAY'
+        ) AND (
+          `t1`.`artist_id` IS NOT NULL
+        )
+        THEN HEX(`t1`.`artist_id`)
+        ELSE CAST(NULL AS STRING)
+      END AS `top_artists`
     FROM (
       SELECT
-        `t1`.`event_id`,
-        `t1`.`user_id`,
-        `t1`.`track_id`,
-        `t1`.`artist_id`,
-        `t1`.`event_type`,
-        `t1`.`event_time_ms`,
-        `t1`.`position_ms`,
-        `t1`.`ms_played`,
-        `t1`.`duration_ms`,
-        `t1`.`content_type`,
-        `t1`.`context`,
-        `t1`.`request_id`,
-        `t1`.`device`,
-        `t1`.`country`,
-        `t1`.`client_version`,
-        `t1`.`kafka_partition`,
-        `t1`.`kafka_offset`,
-        `t1`.`late`,
-        `t1`.`track_artist_id`,
-        `t1`.`track_genre`,
-        `t1`.`track_tempo`,
-        `t1`.`track_valence`,
-        `t1`.`track_energy`,
-        `t1`.`track_duration_ms`,
-        `t1`.`rowtime`,
-        HEX(`t1`.`artist_id`) AS `value`
-      FROM (
-        SELECT
-          `t0`.`event_id`,
-          CONCAT_WS(
-            '|',
-            `t0`.`user_id`,
-            CAST(`t0`.`event_time_ms` - (
-              `t0`.`event_time_ms` % 86400000
-            ) AS STRING)
-          ) AS `user_id`,
-          `t0`.`track_id`,
-          `t0`.`artist_id`,
-          `t0`.`event_type`,
-          `t0`.`event_time_ms`,
-          `t0`.`position_ms`,
-          `t0`.`ms_played`,
-          `t0`.`duration_ms`,
-          `t0`.`content_type`,
-          `t0`.`context`,
-          `t0`.`request_id`,
-          `t0`.`device`,
-          `t0`.`country`,
-          `t0`.`client_version`,
-          `t0`.`kafka_partition`,
-          `t0`.`kafka_offset`,
-          `t0`.`late`,
-          `t0`.`track_artist_id`,
-          `t0`.`track_genre`,
-          `t0`.`track_tempo`,
-          `t0`.`track_valence`,
-          `t0`.`track_energy`,
-          `t0`.`track_duration_ms`,
-          `t0`.`rowtime`
-        FROM `events` AS `t0`
-        WHERE
-          `t0`.`user_id` IS NOT NULL
-          AND `t0`.`event_type` = 'PLAY'
-          AND `t0`.`artist_id` IS NOT NULL
-      ) AS `t1`
-    ) AS `t2`
-  ) AS `t3`
-) AS `t4`
+        `t0`.`event_id`,
+        CONCAT_WS(
+          '|',
+          `t0`.`user_id`,
+          CAST(`t0`.`event_time_ms` - (
+            `t0`.`event_time_ms` % 86400000
+          ) AS STRING)
+        ) AS `user_id`,
+        `t0`.`track_id`,
+        `t0`.`artist_id`,
+        `t0`.`event_type`,
+        `t0`.`event_time_ms`,
+        `t0`.`position_ms`,
+        `t0`.`ms_played`,
+        `t0`.`duration_ms`,
+        `t0`.`content_type`,
+        `t0`.`context`,
+        `t0`.`request_id`,
+        `t0`.`device`,
+        `t0`.`country`,
+        `t0`.`client_version`,
+        `t0`.`kafka_partition`,
+        `t0`.`kafka_offset`,
+        `t0`.`late`,
+        `t0`.`track_artist_id`,
+        `t0`.`track_genre`,
+        `t0`.`track_tempo`,
+        `t0`.`track_valence`,
+        `t0`.`track_energy`,
+        `t0`.`track_duration_ms`,
+        `t0`.`rowtime`
+      FROM `events` AS `t0`
+      WHERE
+        `t0`.`user_id` IS NOT NULL
+        AND (
+          (
+            (
+              `t0`.`event_type` = 'PLAY'
+            ) AND (
+              `t0`.`track_genre` IS NOT NULL
+            )
+          )
+          OR (
+            (
+              `t0`.`event_type` = 'PLAY'
+            ) AND (
+              `t0`.`artist_id` IS NOT NULL
+            )
+          )
+        )
+    ) AS `t1`
+  ) AS `t2`
+) AS `t3`
 
 -- listener_daily__today_ticks
-SELECT * FROM `listener_daily__today_ticks_0` UNION ALL SELECT * FROM `listener_daily__today_ticks_1` UNION ALL SELECT * FROM `listener_daily__today_ticks_2`
+SELECT * FROM `listener_daily__today_ticks_0` UNION ALL SELECT * FROM `listener_daily__today_ticks_1`
 
 -- listener_daily__today_ticks_tiles
 SELECT `user_id`, SUM(`plays`) AS `plays`, SUM(`skips`) AS `skips`, SUM(`listen_ms`) AS `listen_ms`, SUM(`songs`) AS `songs`, SUM(`podcasts`) AS `podcasts`, SUM(`audiobooks`) AS `audiobooks`, MAX(`top_genres`) AS `top_genres`, MAX(`top_artists`) AS `top_artists`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_daily__today_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
