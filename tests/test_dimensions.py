@@ -99,7 +99,7 @@ def test_a_file_that_does_not_fit_says_where(tmp_path: Path, text: str, problem:
     ],
 )
 def test_a_dimension_that_is_wrong_is_told(columns: dict[str, str], problem: str) -> None:
-    with pytest.raises(DeclarationError, match=problem):
+    with pytest.raises(DeclarationError, match=rf"dimension 'track' at .*test_dimensions.py:\d+: .*{problem}"):
         Dimension(name="track", key="track_id", columns=columns)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from playhead.declare.aggregates import (
     TopK,
     names_of,
 )
+from playhead.declare.place import declared_at
 from playhead.declare.sources import ALLOWED_NAMES, NAME, RESERVED, Dimension, Entity
 from playhead.declare.windows import Current, Days, Session, Sliding, Window, kind_of
 from playhead.errors import DeclarationError, did_you_mean
@@ -42,8 +42,7 @@ class FeatureGroup:
     declared_at: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        frame = sys._getframe(2)
-        object.__setattr__(self, "declared_at", f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        object.__setattr__(self, "declared_at", declared_at())
         self._check_names()
         self._check_ratios()
         if len({kind_of(w) for w in self.windows}) > 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from playhead.declare.groups import FeatureGroup
+from playhead.declare.place import declared_at
 from playhead.declare.sources import ALLOWED_NAMES, NAME
 from playhead.errors import DeclarationError, did_you_mean
 
@@ -74,7 +75,7 @@ class OnDemand:
         return list(self.features)
 
     def _error(self, problem: str, hint: str | None = None) -> DeclarationError:
-        return DeclarationError(f"on-demand view {self.name!r}: {problem}", hint=hint)
+        return DeclarationError(f"on-demand view {self.name!r} at {declared_at()}: {problem}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)

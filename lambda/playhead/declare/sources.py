@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from playhead.declare.place import declared_at
 from playhead.errors import DeclarationError
 
 NAME = re.compile(r"(?=.{1,63}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -71,15 +72,12 @@ class Dimension:
     def __post_init__(self) -> None:
         for name in (self.name, *self.columns):
             if not NAME.fullmatch(name):
-                raise DeclarationError(f"dimension {self.name!r}: name {name!r}: {ALLOWED_NAMES}")
+                raise self._error(f"name {name!r}: {ALLOWED_NAMES}")
         for column, kind in self.columns.items():
             if kind not in ("string", "int64") and not _DECIMAL.fullmatch(kind):
-                raise DeclarationError(
-                    f"dimension {self.name!r}: column {column!r} is {kind!r}",
-                    hint="allowed: string, int64, decimal(1…9)",
-                )
+                raise self._error(f"column {column!r} is {kind!r}", hint="allowed: string, int64, decimal(1…9)")
         for column in sorted({*self.columns} & {*RESERVED, self.key}):
-            raise DeclarationError(f"dimension {self.name!r}: {column!r} is a column that every table has")
+            raise self._error(f"{column!r} is a column that every table has")
 
     @property
     def types(self) -> dict[str, str]:
@@ -95,3 +93,6 @@ class Dimension:
         """How many digits behind the point a column has; 0 of what is no decimal."""
         match = _DECIMAL.fullmatch(self.columns[column])
         return int(match[1]) if match else 0
+
+    def _error(self, problem: str, hint: str | None = None) -> DeclarationError:
+        return DeclarationError(f"dimension {self.name!r} at {declared_at()}: {problem}", hint=hint)

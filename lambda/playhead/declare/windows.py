@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
+from playhead.declare.place import declared_at
 from playhead.errors import DeclarationError
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -87,7 +88,7 @@ def latest(*counts: int) -> tuple[LatestEvents, ...]:
     """
     for count in counts:
         if not 1 <= count <= 1_000:
-            raise DeclarationError(f"a window of the latest {count} events is not between 1 and 1,000")
+            raise DeclarationError(f"latest({count}) at {declared_at()}: it is not between 1 and 1,000")
     return tuple(LatestEvents(count, f"last_{count}") for count in counts)
 
 
@@ -113,8 +114,10 @@ def kind_of(window: Window) -> type[Sliding] | type[Session] | type[Days] | type
 def _length(label: str) -> timedelta:
     match = re.fullmatch(r"([1-9][0-9]*)([smhd])", label)
     if match is None:
-        raise DeclarationError(f"window {label!r} is not a number and one of s, m, h, d", hint='"1m", "1h", "1d"')
+        problem = f"window {label!r} at {declared_at()}: it is not a number and one of s, m, h, d"
+        raise DeclarationError(problem, hint='"1m", "1h", "1d"')
     length = timedelta(**{_UNITS[match[2]]: int(match[1])})
     if not SECOND <= length <= timedelta(days=1):
-        raise DeclarationError(f"window {label!r} is not between 1s and 1d", hint="days(7, 30) makes calendar windows")
+        problem = f"window {label!r} at {declared_at()}: it is not between 1s and 1d"
+        raise DeclarationError(problem, hint="days(7, 30) makes calendar windows")
     return length
