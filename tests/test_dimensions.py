@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ibis import _
 from typer.testing import CliRunner
@@ -67,6 +68,23 @@ def test_a_file_may_say_from_when_its_rows_hold(tmp_path: Path, moment: str) -> 
     text = f"{HEADER},valid_from,more\nt1,a1,pop,120,0.5,0.2,1,{moment},x\n"
     (row,) = read_file(csv(tmp_path, text), tracks, valid_from_ms=5).to_pylist()
     assert row["valid_from_ms"] == 1_740_873_600_000
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array([date(2025, 3, 2), None, date(1970, 1, 1)]), [1_740_873_600_000, 7, 0]),
+        (pa.array(["2025-03-02", None, "1970-01-01"]), [1_740_873_600_000, 7, 0]),
+        (pa.array([1_740_873_600_000, None, 0]), [1_740_873_600_000, 7, 0]),
+        (pa.array([1_740_873_600_000, None, 0], pa.timestamp("ms")), [1_740_873_600_000, 7, 0]),
+    ],
+)
+def test_from_when_a_row_holds_may_be_any_moment_and_null_is_that_of_the_load(
+    tmp_path: Path, column: pa.Array, expected: list[int]
+) -> None:
+    rows = {name: pa.nulls(3, pa.string()) for name in HEADER.split(",")} | {"track_id": pa.array(["a", "b", "c"])}
+    pq.write_table(pa.table(rows | {"valid_from": column}), tmp_path / "tracks.parquet")
+    assert read_file(tmp_path / "tracks.parquet", tracks, 7)["valid_from_ms"].to_pylist() == expected
 
 
 @pytest.mark.parametrize(
@@ -138,7 +156,8 @@ def test_a_group_depends_on_the_columns_that_it_names_and_on_no_other() -> None:
     longer = Dimension(name="track", key="track_id", columns={**tracks.columns, "mood": "string"})
     other = Dimension(name="track", key="track_id", columns={**tracks.columns, "genre": "int64"})
     assert compile_group(group(plays)).dimensions == ()  # type: ignore[union-attr]
-    assert compile_group(group(pop)).dimensions == (tracks,)  # type: ignore[union-attr]
+    (named,) = compile_group(group(pop)).dimensions  # type: ignore[union-attr]
+    assert (named.name, named.key, named.columns) == ("track", "track_id", {"genre": "string"})
     assert meanings(group(plays)) == meanings(group(plays, enrich=()))
     assert meanings(group(pop)) == meanings(group(pop, enrich=(longer,)))
     assert meanings(group(plays)) == meanings(group(plays, enrich=(other,)))
@@ -173,6 +192,22 @@ def test_values_in_a_table_in_the_test() -> None:
             """
         },
     )
+
+
+def test_attributes_in_a_table_in_the_test() -> None:
+    assert_values(
+        load_declarations().group("track_item"),
+        "at | user_id | event_type\n2025-03-01 10:00:00 | ada | PAUSE",
+        """
+        at                      | track_id | genre | tempo
+        2025-03-01 09:59:59.999 | t1       |       |
+        2025-03-01 10:00:00     | t1       | pop   | 1205
+        2025-03-01 10:00:00     | t2       |       |
+        """,
+        dimensions={"track": "at | track_id | genre | tempo\n2025-03-01 10:00:00 | t1 | pop | 1205"},
+    )
+    with pytest.raises(UnknownName, match="did you mean 'track'"):
+        assert_values(load_declarations().group("track_item"), "", "", dimensions={"tracks": ""})
 
 
 # --- look-up -------------------------------------------------------------------------------------------------------
@@ -224,6 +259,19 @@ def test_the_stream_takes_a_new_file_and_knows_nothing_without_one(tmp_path: Pat
     assert genre() == "jazz"
 
 
+def test_a_column_that_the_file_does_not_have_as_declared_is_null(tmp_path: Path) -> None:
+    row = dict.fromkeys(tracks.columns) | {"track_id": "t1", "valid_from_ms": 0, "genre": "pop", "tempo": 1_205}
+    dimensions.write_rows(tracks, pa.Table.from_pylist([row], arrow_schema(tracks)), tmp_path / "track.arrow")
+    columns = {"genre": "string", "tempo": "decimal(2)", "mood": "string", "duration_ms": "string"}
+    now = Dimension(name="track", key="track_id", columns=columns)
+    assert Lookup.open(now, tmp_path / "track.arrow").values(["t1"], [5]) == {
+        "track_genre": ["pop"],
+        "track_tempo": [None],
+        "track_mood": [None],
+        "track_duration_ms": [None],
+    }
+
+
 # --- loads ---------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +305,21 @@ def test_a_load_adds_changes_and_is_the_same_the_second_time(home: Settings, tmp
     genres = {(r["track_id"], r["valid_from_ms"]): r["genre"] for r in read_dimension(home.lake, tracks).to_pylist()}
     assert genres["t1", 0] == "jazz"
     assert genres["t1", 1_740_873_600_000] == "pop"
+
+
+@pytest.mark.stack
+def test_a_column_of_another_type_is_refused_and_a_new_one_is_null(home: Settings, tmp_path: Path) -> None:
+    load_dimension(home, load_declarations(), "track", [csv(tmp_path, f"{HEADER}\n{ROWS}")])
+    finer = Dimension(name="track", key="track_id", columns={"valence": "decimal(4)"})
+    with pytest.raises(InputError, match=r"'valence' was loaded as decimal\(3\), but is decimal\(4\) now"):
+        read_dimension(home.lake, finer)
+    wider = Dimension(name="track", key="track_id", columns={"genre": "string", "mood": "string"})
+    assert {row["mood"] for row in read_dimension(home.lake, wider).to_pylist()} == {None}
+    genre = Dimension(name="track", key="track_id", columns={"genre": "string"})
+    before = enrichment_digests(home.lake, [genre])(date(2025, 3, 2))
+    slower = csv(tmp_path, f"{HEADER}\n{ROWS.replace('120.5', '60')}", "slower.csv")
+    assert load_dimension(home, load_declarations(), "track", [slower]).changed == 1
+    assert enrichment_digests(home.lake, [genre])(date(2025, 3, 2)) == before, "a column that nobody asks for"
 
 
 @pytest.mark.stack

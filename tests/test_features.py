@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from ibis import _
 from typer.testing import CliRunner
@@ -30,8 +33,10 @@ from playhead.declare import (
 )
 from playhead.describe import described
 from playhead.errors import DeclarationError, UnknownName
-from playhead.on_demand import computed
+from playhead.evaluate import evaluate, master_data
+from playhead.on_demand import computed, with_on_demand
 from playhead.serving.deployed import compare
+from playhead.serving.feast_on_demand import frame_function
 from playhead.serving.registry import apply
 
 PLAYS = Count("plays", where=is_play, over=sliding("1m", "1h"))
@@ -165,11 +170,40 @@ def test_an_on_demand_view_that_is_wrong_is_told(inputs: Any, features: Any, pro
         OnDemand(name="probe", features=features, inputs=inputs, of=groups, function=dict)
 
 
-@pytest.mark.parametrize("given", [{"x": "1"}, {"x": 1.5}, {}, {"x": 1, "y": 2}])
+@pytest.mark.parametrize("given", [{"x": "1"}, {"x": 1.5}, {}, {"x": 1, "y": 2}, None])
 def test_a_function_that_gives_something_else_is_told(given: dict[str, Any]) -> None:
     view = OnDemand(name="probe", features={"x": "int64"}, inputs=(MOMENT,), function=lambda **_: given)
     with pytest.raises(DeclarationError, match="on-demand view 'probe'"):
         computed(view, {}, [0])
+
+
+def test_what_is_no_number_is_null_and_so_is_all_of_what_is_not_known() -> None:
+    def rates(plays_1h: int | None) -> dict[str, Any]:
+        return {"x": float("nan"), "y": int(plays_1h == 1)}
+
+    listener = load_declarations().group("listener")
+    types = {"x": "float64", "y": "int64"}
+    view = OnDemand(name="probe", features=types, inputs=("listener.plays_1h",), of=(listener,), function=rates)
+    service = FeatureService(name="s", groups=(), on_demand=(view,))
+    rows = pa.table({"user_id": ["a", None, "b"], "listener__plays_1h": pa.array([1, None, None])})
+    moments = pa.chunked_array([pa.array([0, 0, 0], pa.timestamp("us", "UTC"))])
+    expected = {"probe__x": [None, None, None], "probe__y": [1, None, 0]}
+    assert with_on_demand(service, rows, moments).select([*expected]).to_pydict() == expected
+    frame = frame_function(view)(rows.to_pandas().assign(event_timestamp=datetime(2025, 3, 1, tzinfo=UTC)))
+    assert [None if pd.isna(v) else v for v in frame["y"]] == expected["probe__y"]
+
+
+def test_the_moment_is_cut_to_the_second_wherever_it_comes_from() -> None:
+    (view,) = (view for view in load_declarations().on_demand if view.name == "context")
+    at = datetime(2025, 3, 1, 10, 59, 59, 999_600, tzinfo=UTC)
+    service = FeatureService(name="s", groups=(), on_demand=(view,))
+    moments = pa.chunked_array([pa.array([at], pa.timestamp("us", "UTC"))])
+    (here,) = with_on_demand(service, pa.table({"n": [1]}), moments)["context__hour_sin"].to_pylist()
+    (feast,) = frame_function(view)(pd.DataFrame({"event_timestamp": [at]}))["hour_sin"]
+    assert here == feast == math.sin(2 * math.pi * 10 / 24)
+    spine = pa.table({"event_timestamp": moments})
+    for engine in ("duckdb", "oracle"):
+        assert evaluate(service, master_data([]), spine, engine)["context__hour_sin"].to_pylist() == [here]
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -180,6 +214,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert applied["plan"]["backfill"] == {"days": 0, "events": 0}
     again = run(app, ["features", "plan", "--check", *home])
     assert (again.exit_code, again.stdout) == (0, "no changes: the registry holds what is declared\n")
+    assert "Top 5 of track_genre" in run(app, ["features", "show", "listener_daily.top_genres_30d"]).stdout
     assert "_context(moment)" in run(app, ["features", "show", "context.hour_sin"]).stdout
     assert "on demand" in run(app, ["features", "list", *home]).stdout
     shown = run(app, ["features", "show", "listener.skip_rate_1h"]).stdout

@@ -21,7 +21,7 @@ from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError, UnknownName
-from playhead.on_demand import computed
+from playhead.on_demand import computed, keys_of
 from playhead.plan import speed_plan
 from playhead.relations import DAY_MS, day_key
 from playhead.serving.registry import apply
@@ -68,15 +68,16 @@ def serve(lake: Path, *vectors: dict[str, Any]) -> None:
     usual |= {"track_daily__plays_7d": 11, "track_daily__plays_30d": 11, "track_daily__skip_rate_30d": 0.0}
     rows = [dict.fromkeys(schema.names) | usual | {"request_id": f"r{i}"} | vector for i, vector in enumerate(vectors)]
     for row in rows:
-        row |= on_demand(declared.service("listener_v1"), round(row["serve_time"].timestamp() * 1_000))
+        row |= on_demand(declared.service("listener_v1"), row)
     write_deltalake(lake / "served" / "listener_v1", pa.Table.from_pylist(rows, schema=schema), mode="append")
 
 
-def on_demand(service: FeatureService, moment_ms: int) -> dict[str, Any]:
-    """What is computed from nothing at a moment."""
-    found: dict[str, Any] = {}
+def on_demand(service: FeatureService, row: dict[str, Any]) -> dict[str, Any]:
+    """What is computed from nothing at the row's moment; nulls where it has no entity for it."""
+    moment_ms, found = round(row["serve_time"].timestamp() * 1_000), dict[str, Any]()
     for view in service.on_demand:
-        values = computed(view, {each: [None] for each in view.inputs}, [moment_ms])
+        known = all(row[key] is not None for key in keys_of(view))
+        values = computed(view, {each: [None] for each in view.inputs}, [moment_ms if known else None])
         found |= {f"{view.name}__{name}": value for name, (value,) in values.items()}
     return found
 

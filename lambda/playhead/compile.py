@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -190,9 +191,20 @@ def _daily(group: FeatureGroup) -> DailyPlan:
 
 
 def _dimensions(group: FeatureGroup) -> tuple[Dimension, ...]:
-    """Those dimensions of the group that an expression names a column of."""
+    """The group's dimensions, with those columns only that an expression names."""
     named = {name for f in group.features for name in _fields(group, f)}
-    return tuple(dimension for dimension in group.enrich if named & dimension.event_columns.keys())
+    own = (
+        replace(
+            dimension,
+            columns={
+                column: dimension.columns[column]
+                for event_column, column in zip(dimension.event_columns, dimension.columns, strict=True)
+                if event_column in named
+            },
+        )
+        for dimension in group.enrich
+    )
+    return tuple(dimension for dimension in own if dimension.columns)
 
 
 def _fields(group: FeatureGroup, feature: Feature) -> set[str]:

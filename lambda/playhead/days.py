@@ -1,4 +1,4 @@
-"""Windows of calendar days, as relations: events → sums of a day → sums of the last N days at each day's end."""
+"""Windows of calendar days, as relations: events → partials of a day → numbers of the last N days at each day's end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def dated_events() -> ir.Table:
 
 @dataclass(frozen=True, kw_only=True)
 class PartialTable:
-    """Sums of the measures per day and entity: `lake/daily/<name>`.
+    """Partials of the measures per day and entity: `lake/daily/<name>`.
 
     Attributes:
         keys: event columns; an event without one of them is left out.
@@ -63,7 +63,7 @@ class PartialTable:
 
     @classmethod
     def of(cls, plan: DailyPlan) -> PartialTable:
-        """The partials of a declared group. Every entity of the day has a row, also when all its sums are 0."""
+        """The partials of a declared group. Every entity of the day has a row, also when nothing matches."""
         return cls(name=plan.name, keys=(plan.key,), measures=plan.measures, dimensions=plan.dimensions)
 
     def rows(self, events: ir.Table) -> ir.Table:

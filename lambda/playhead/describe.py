@@ -19,12 +19,14 @@ from playhead.declare import (
     Feature,
     FeatureGroup,
     FeatureService,
+    LastK,
     LatestEvents,
     Lifetime,
     OnDemand,
     Ratio,
     Session,
     Sliding,
+    TopK,
     names_of,
 )
 from playhead.errors import UnknownName
@@ -106,7 +108,9 @@ def _words(feature: Feature, dimensions: Sequence[Dimension] = ()) -> Mapping[st
         return {feature.name: f"{feature.name} of the dimension {feature.of.name}{unit}"}
     if isinstance(feature, Derived):
         return {feature.name: repr(feature.value).replace("_.", "")}
-    what = f"Last {feature.k}" if hasattr(feature, "k") else type(feature).__name__
+    what = type(feature).__name__
+    if isinstance(feature, LastK | TopK):
+        what = f"{'Last' if isinstance(feature, LastK) else 'Top'} {feature.k}"
     if hasattr(feature, "value"):
         what += f" of {_text(feature.value, dimensions)}"
     if hasattr(feature, "where"):

@@ -7,8 +7,10 @@ until the next row of its key. Batch engines join (`enriched`), the stream looks
 from __future__ import annotations
 
 import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,24 @@ from playhead.declare import VALID_FROM_MS, Dimension
 
 _FOR_EVER_MS = 2**62
 _HASH = "hash"
+_KINDS = b"columns"
 
 Tables = Mapping[str, pa.Table]
 """Dimension to its rows, in the columns of `arrow_schema`."""
+
+
+def together(dimensions: Iterable[Dimension]) -> list[Dimension]:
+    """Each dimension once, by name, with the columns that any of them has.
+
+    >>> wide = Dimension(name="track", key="track_id", columns={"genre": "string", "tempo": "int64"})
+    >>> [one.columns for one in together([wide, Dimension(name="track", key="track_id", columns={"mood": "string"})])]
+    [{'genre': 'string', 'tempo': 'int64', 'mood': 'string'}]
+    """
+    found: dict[str, Dimension] = {}
+    for own in dimensions:
+        columns = {**found[own.name].columns, **own.columns} if own.name in found else own.columns
+        found[own.name] = replace(own, columns=columns)
+    return [found[name] for name in sorted(found)]
 
 
 def table_name(dimension: Dimension) -> str:
@@ -73,7 +90,8 @@ class Lookup:
     """The same by search, in an Arrow table that may be a file in memory: for a stream, which sees a batch at a time.
 
     Rows are sorted by a hash of their key and by time, so that a key's rows are found without a text being read. The
-    keys found are compared: two keys of one hash are told apart.
+    keys found are compared: two keys of one hash are told apart. A column that the file lacks, or has as another type,
+    is null: it was declared after the load.
 
     >>> tracks = Dimension(name="track", key="track_id", columns={"genre": "string"})
     >>> rows = {"track_id": ["t1", "t1"], "valid_from_ms": [0, 1_000], "genre": ["pop", "jazz"]}
@@ -88,8 +106,10 @@ class Lookup:
         self._hashes = _numpy(rows[_HASH])
         self._since_ms = _numpy(rows[VALID_FROM_MS])
         self._keys = rows[dimension.key]
+        loaded = kinds_of(rows.schema)
         self._columns = {
-            own: rows[column] for own, column in zip(dimension.event_columns, dimension.columns, strict=True)
+            own: rows[column] if loaded.get(column) == kind else _nothing(rows, dimension.types[column])
+            for own, (column, kind) in zip(dimension.event_columns, dimension.columns.items(), strict=True)
         }
 
     @classmethod
@@ -124,7 +144,22 @@ class Lookup:
 def sorted_rows(dimension: Dimension, rows: pa.Table) -> pa.Table:
     """A dimension's rows in the order of a lookup, with the hash of their keys."""
     hashed = rows.append_column(_HASH, pa.array(hashes_of(rows[dimension.key].to_pylist())))
-    return hashed.sort_by([(_HASH, "ascending"), (VALID_FROM_MS, "ascending")])
+    ordered = hashed.sort_by([(_HASH, "ascending"), (VALID_FROM_MS, "ascending")])
+    return ordered.replace_schema_metadata({_KINDS: json.dumps(dict(dimension.columns))})
+
+
+def kinds_of(schema: pa.Schema) -> dict[str, str]:
+    """Column to its declared type when the rows of a lookup were made."""
+    return dict(json.loads((schema.metadata or {}).get(_KINDS, b"{}")))
+
+
+def loaded_kinds(lake: Path, dimension: Dimension) -> dict[str, str]:
+    """The same of what was loaded last; nothing before the first load."""
+    file = lookup_file(lake, dimension)
+    if not file.is_file():
+        return {}
+    with pa.memory_map(str(file)) as source:
+        return kinds_of(pa.ipc.open_file(source).schema)
 
 
 def write_rows(dimension: Dimension, rows: pa.Table, file: Path) -> None:
@@ -149,6 +184,10 @@ def table_path(lake: Path, dimension: Dimension) -> Path:
 def hashes_of(keys: Iterable[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """64 bits of each key, the same in every process."""
     return np.frombuffer(b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys), np.uint64)
+
+
+def _nothing(rows: pa.Table, kind: str) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.nulls(rows.num_rows, pa.type_for_alias(kind))])
 
 
 def _numpy(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -19,7 +19,7 @@ from playhead.changelogs import changelog
 from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declare import VALID_FROM_MS, Current, FeatureGroup, FeatureService
-from playhead.dimensions import Tables, rows_of, table_name
+from playhead.dimensions import Tables, rows_of, table_name, together
 from playhead.errors import UnknownName
 from playhead.on_demand import with_on_demand
 from playhead.plan import AttributePlan, DailyPlan, EventPlan, Plan, SpeedPlan, lake_table, speed_plan
@@ -135,7 +135,8 @@ def evaluate(
     plans = [compile_group(group) for group in service.inputs]
     with tempfile.TemporaryDirectory(prefix="playhead-eval-") as folder:
         speed = [speed_plan(plan) for plan in plans if not isinstance(plan, AttributePlan)]
-        made = dict(zip((plan.name for plan in speed), ENGINES[engine](speed, events, dimensions), strict=True))
+        rows = ENGINES[engine](speed, events, dimensions) if speed else []
+        made = dict(zip((plan.name for plan in speed), rows, strict=True))
         views = [
             _attributes(plan, dimensions, Path(folder))
             if isinstance(plan, AttributePlan)
@@ -206,7 +207,7 @@ def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) 
         settings = load_settings().model_copy(update={"home": Path(home)})
         with spark_session(settings) as spark:
             frame = spark.createDataFrame(events)
-            named = {d.name: d for plan in plans for d in plan.dimensions}.values()
+            named = together(dimension for plan in plans for dimension in plan.dimensions)
             rows = {name: spark.createDataFrame(own) for name, own in rows_of(named, dimensions).items()}
             relations = [changelog(plan, lake_table("events")) for plan in plans]
             return [run(spark, r, events=frame, **rows).toArrow().cast(r.schema().to_pyarrow()) for r in relations]
@@ -229,7 +230,7 @@ ENGINES: Mapping[str, Callable[[Sequence[SpeedPlan], pa.Table, Tables], list[pa.
 
 def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table, dimensions: Tables) -> pa.Table:
     """Row by row, from the events of the row's entity."""
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {key: spine[key] for key in (*keys_of(service), EVENT_TIMESTAMP)}
     moments = pc.floor_temporal(spine[EVENT_TIMESTAMP], unit="millisecond").cast(_STAMP).cast(pa.int64()).to_pylist()
     rows = events.to_pylist()
     known = {name: table.to_pylist() for name, table in dimensions.items()}

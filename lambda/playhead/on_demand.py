@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -24,13 +25,14 @@ def computed(
     Args:
         view: what to compute.
         inputs: `group.feature` to a value for each row; None is null.
-        moments_ms: of each row, epoch milliseconds; digits below the second are cut off. Null: so are all features.
+        moments_ms: of each row, epoch milliseconds; digits below the second are cut off. Null, also where an entity of
+            the view is not known: so are all features.
 
     Returns:
         Feature to a value for each row, in the types of the view.
 
     Raises:
-        DeclarationError: the function gave something else than the view's features.
+        DeclarationError: the function failed, or gave something else than the view's features.
 
     >>> def late(moment, plays_1h):
     ...     return {"night": int(moment.hour < 6), "half": plays_1h and plays_1h / 2}
@@ -59,11 +61,13 @@ def with_on_demand(service: FeatureService, rows: pa.Table, moments: pa.ChunkedA
 
     Args:
         service: whose views.
-        rows: with a column `group__feature` for every input.
+        rows: the entity keys, and a column `group__feature` for every input.
         moments: the rows' timestamps, UTC.
     """
-    moments_ms = pc.floor_temporal(moments, unit="second").cast(_MS).cast(pa.int64()).to_pylist()
+    stamps = pc.floor_temporal(moments, unit="second").cast(_MS).cast(pa.int64())
     for view in service.on_demand:
+        known = functools.reduce(pc.and_, (rows[key].is_valid() for key in keys_of(view)), stamps.is_valid())
+        moments_ms = pc.if_else(known, stamps, None).to_pylist()
         inputs = {each: rows[each.replace(".", "__")].to_pylist() for each in view.inputs if each != MOMENT}
         found = computed(view, inputs, moments_ms)
         for name, kind in view.features.items():
@@ -71,12 +75,21 @@ def with_on_demand(service: FeatureService, rows: pa.Table, moments: pa.ChunkedA
     return rows
 
 
+def keys_of(view: OnDemand) -> list[str]:
+    """Keys of the entities that the view is about; none of one that is of the moment alone."""
+    return list(dict.fromkeys(group.entity.key for group in view.of))
+
+
 def _seconds(moments_ms: Sequence[int | None]) -> list[datetime | None]:
     return [None if ms is None else datetime.fromtimestamp(ms // 1_000, UTC) for ms in moments_ms]
 
 
 def _row(view: OnDemand, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    made = view.function(**inputs)
+    try:
+        made = view.function(**inputs)
+        made.keys()
+    except Exception as error:
+        raise DeclarationError(f"on-demand view {view.name!r}: its function fails for {inputs}: {error!r}") from error
     if made.keys() != view.features.keys():
         raise DeclarationError(
             f"on-demand view {view.name!r}: its function gave {', '.join(made) or 'nothing'}",
@@ -86,6 +99,8 @@ def _row(view: OnDemand, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(view: OnDemand, name: str, value: Any) -> Any:
+    if value != value:
+        return None  # not a number: nothing that a model could read, and null in a frame of pandas
     allowed, made = _TYPES[view.features[name]]
     if value is not None and not isinstance(value, allowed):
         raise DeclarationError(

@@ -51,7 +51,7 @@ GATHERED = ("counts", "distinct")
 class Measure:
     """What one event adds to a sum: 1 or its `value` when it matches `where`, else 0.
 
-    Of calendar windows it may be to something else instead: its `value`, or null. A partial of `first` and `last` is
+    Of calendar windows it may be to what `how` says instead: its `value`, or null. A partial of `first` and `last` is
     the value as a text behind its event's place (`relations.placed`), of `counts` and `distinct` a text of
     `playhead.gathered`; `of` is the type of the value.
     """

@@ -26,7 +26,7 @@ def columns(plan: SlidingPlan) -> dict[str, How]:
 
 
 def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
-    """The events that a last-K list may hold, none without a list. Lists ask for the events' order, sums do not."""
+    """The events that lists and windows of the latest events may hold. These ask for the events' order, sums do not."""
     return events.filter(any_matches(events, [latest.where for latest in plan.latest]) if plan.latest else False)
 
 

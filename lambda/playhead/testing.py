@@ -30,7 +30,7 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 
 from playhead.compile import compile_group
-from playhead.declare import VALID_FROM_MS, Dimension, FeatureGroup, FeatureService
+from playhead.declare import VALID_FROM_MS, Attribute, Dimension, FeatureGroup, FeatureService
 from playhead.dimensions import arrow_schema
 from playhead.errors import InputError, UnknownName
 from playhead.evaluate import evaluate, master_data
@@ -115,6 +115,10 @@ def assert_values(
         AssertionError: each value that differs, by engine, line and feature.
         InputError, UnknownName: a table that cannot be read.
     """
+    declared = {d.name: d for d in (*group.enrich, *(f.of for f in group.features if isinstance(f, Attribute)))}
+    for name in (name for name in dimensions if name not in declared):
+        raise UnknownName(f"dimension of {group.name!r}", name, declared)
+    known = {name: dimension_of(declared[name], table) for name, table in dimensions.items()}
     happened = events_of(events) if isinstance(events, str) else events
     kinds = dict(compile_group(group).schema)
     lines = list(_cells(expected, [AT, group.entity.key, *kinds], needed=group.entity.key))
@@ -122,7 +126,6 @@ def assert_values(
     keys = pa.array([cells[group.entity.key] for cells in lines], pa.string())
     spine = pa.table({group.entity.key: keys, EVENT_TIMESTAMP: moments})
     service = FeatureService(name=group.name, groups=(group,))
-    known = {d.name: dimension_of(d, dimensions[d.name]) for d in group.enrich if d.name in dimensions}
     wrong = []
     for engine in engines:
         found = evaluate(service, happened, spine, engine, known).to_pylist()

@@ -2,8 +2,8 @@
 
 It goes by days. Of each day it keeps what it was made from: the declaration, the files of the events that its rows may
 hold, and what dimensions say of these events. So a run makes what is missing, goes on where one was stopped, and finds
-the days that late events have touched. Of groups with lists, lifetimes or sessions a row may hold any event before it:
-their days are made in one go, and a late event touches every day after it.
+the days that late events have touched. Of groups with lists, windows of the latest events, lifetimes or sessions a row
+may hold any event before it: their days are made in one go, and a late event touches every day after it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,13 @@ def listening(plans: Sequence[DailyPlan]) -> PartialTable:
         measures = {m.name: m for m in plan.measures}
         if plan.key == "user_id" and {"plays", "listen_ms"} <= measures.keys():
             own = (measures["plays"], measures["listen_ms"])
-            return PartialTable(name=LISTENING, keys=("user_id", "track_id"), labels=("artist_id",), measures=own)
+            return PartialTable(
+                name=LISTENING,
+                keys=("user_id", "track_id"),
+                labels=("artist_id",),
+                measures=own,
+                dimensions=plan.dimensions,
+            )
     raise DeclarationError(
         "charts need a daily group of user_id with plays and listen_ms", hint="see features/listener.py"
     )

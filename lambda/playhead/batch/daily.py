@@ -250,7 +250,7 @@ class _Batch:
         inputs = {
             LISTENING: listened,
             "days": self._days(calendar, LENGTHS),
-            "catalog": read_catalog(self.spark, self.lake, self.dimensions),
+            "catalog": read_catalog(self.spark, self.lake, self.dimensions, end_ms_of(calendar.days[-1])),
         }
         made = {chart: run(self.spark, chart.rows, **inputs) for chart in charts(listening(self.plans))}
         return {chart.name: stamped(rows, [chart.key], self.created_at) for chart, rows in made.items()}
@@ -266,12 +266,13 @@ class _Batch:
         return self.lake / "views" / view
 
 
-def read_catalog(spark: SparkSession, lake: Path, dimensions: Sequence[Dimension]) -> DataFrame:
-    """Track and genre, one row per track, as the newest row of a dimension by `track_id` says; empty without one."""
+def read_catalog(spark: SparkSession, lake: Path, dimensions: Sequence[Dimension], end_ms: int) -> DataFrame:
+    """Track and genre, one row per track, as a dimension by `track_id` has it at a moment; empty without one."""
     found = [d for d in dimensions if d.key == "track_id" and "genre" in d.columns]
     if not found:
         return spark.createDataFrame([], ", ".join(f"{name} STRING" for name in CATALOG))
     rows = read_dimensions(spark, lake, found[:1])[table_name(found[0])]
+    rows = rows.where(f.col(VALID_FROM_MS) < end_ms)
     return rows.groupBy("track_id").agg(f.max_by("genre", VALID_FROM_MS).alias("genre"))
 
 

@@ -1,4 +1,4 @@
-"""Daily partials: the sums of a day, from which the windows of days are made.
+"""Daily partials: sums, extremes and texts of a day, from which the windows of days are made.
 
 A partial is right as long as these are what they were: the files of the day, what dimensions say of its events, and
 the meaning of its measures. They are kept as a digest beside the tables, so that a run finds by itself what is missing,

@@ -21,7 +21,8 @@ _EXAMPLES = 3
 class Agreement:
     """One group at random moments: how many points were compared, how many differ, and a few of those.
 
-    Entities with late events are left out: the backfill has healed them, the archive has not.
+    Entities with late events are left out: the backfill has healed them, the archive has not. What a dimension was told
+    after the stream had seen its events is such a difference too, and counts.
     """
 
     points: int

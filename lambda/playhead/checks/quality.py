@@ -134,7 +134,7 @@ def view_suite(plan: DailyPlan, days: Sequence[date]) -> Suite:
         gxe.ExpectColumnValuesToBeUnique(column=ROW_ID),
         *(gxe.ExpectColumnValuesToNotBeNull(column=name) for m in sums for _, name in _features(plan, m)),
     ]
-    for measure in filter(_never_negative, plan.measures):
+    for measure in (measure for measure in plan.measures if _never_negative(plan, measure)):
         found += [gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0) for _, name in _features(plan, measure)]
         found += [
             gxe.ExpectColumnValuesToBeBetween(column=_growth(shorter, longer), min_value=0)
@@ -161,7 +161,8 @@ def gated_view(plan: DailyPlan, view: DataFrame) -> DataFrame:
 
     grown = [
         (f.col(longer) - f.col(shorter)).alias(_growth(shorter, longer))
-        for measure in filter(_never_negative, plan.measures)
+        for measure in plan.measures
+        if _never_negative(plan, measure)
         for (_, shorter), (_, longer) in pairwise(_features(plan, measure))
     ]
     row_id = f.concat_ws(" ", plan.key, f.unix_millis("event_timestamp")).alias(ROW_ID)
@@ -258,14 +259,14 @@ def _of_field(field: FieldDescriptor, own: Rule) -> list[Any]:
     return found
 
 
-def _never_negative(measure: Measure) -> bool:
+def _never_negative(plan: DailyPlan, measure: Measure) -> bool:
     """A count, or a sum of a field whose rule has a least value of 0 or more."""
     if measure.how != "sum":
         return False
     if measure.value is None:
         return True
-    value = resolve(measure.value, events_table()).op()
-    if not isinstance(value, ops.Field):
+    value = resolve(measure.value, events_table(plan.dimensions)).op()
+    if not isinstance(value, ops.Field) or value.name not in PlaybackEvent.DESCRIPTOR.fields_by_name:
         return False
     own = PlaybackEvent.DESCRIPTOR.fields_by_name[value.name].GetOptions().Extensions[rule]
     return bool(own.HasField("min") and own.min >= 0)

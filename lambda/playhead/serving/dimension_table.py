@@ -5,9 +5,11 @@ Beside it stands the file in which the stream looks rows up; of groups of attrib
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import VALID_FROM_MS, Dimension
-from playhead.dimensions import arrow_schema, lookup_file, table_path, write_rows
+from playhead.dimensions import arrow_schema, loaded_kinds, lookup_file, table_path, write_rows
 from playhead.errors import InputError, did_you_mean
 from playhead.plan import AttributePlan
 from playhead.relations import DAY_MS
@@ -103,7 +105,7 @@ def load_dimension(
     plans = [plan for plan in declarations.attribute_plans if plan.dimension == dimension]
     since_ms = round(valid_from.timestamp() * 1_000) if valid_from else 0
     given = read_rows(files, dimension, since_ms)
-    with open_online_store(settings.redis) as store:
+    with open_online_store(settings.redis) as store, _alone(settings.lake, dimension):
         new, changed = _upsert(settings.lake, dimension, given)
         rows = read_dimension(settings.lake, dimension)
         write_rows(dimension, rows, lookup_file(settings.lake, dimension))
@@ -146,7 +148,7 @@ def read_file(file: Path, dimension: Dimension, valid_from_ms: int = 0) -> pa.Ta
         file: `.csv` with a header, or `.parquet`: the key, the dimension's columns, and `valid_from`, a moment, or not.
             Further columns are passed over.
         dimension: says which columns, and their types. Digits of a decimal that it does not have are rounded away.
-        valid_from_ms: of rows that do not say it.
+        valid_from_ms: of rows that do not say it, also by a null.
 
     Returns:
         The columns of `playhead.dimensions.arrow_schema`, in the order of the file.
@@ -167,9 +169,7 @@ def read_file(file: Path, dimension: Dimension, valid_from_ms: int = 0) -> pa.Ta
         raise InputError(f"{file}: row {row}: {dimension.key} is null, expected text")
     columns = {dimension.key: _cast(file, dimension.key, table[dimension.key], pa.string())}
     if VALID_FROM in table.column_names:
-        columns[VALID_FROM_MS] = moments(file, VALID_FROM, table[VALID_FROM]).cast(
-            pa.timestamp("ms", "UTC"), safe=False
-        )
+        columns[VALID_FROM_MS] = _since(file, table[VALID_FROM], valid_from_ms)
     else:
         columns[VALID_FROM_MS] = pa.chunked_array([pa.repeat(valid_from_ms, table.num_rows)])
     for column, kind in dimension.types.items():
@@ -182,7 +182,19 @@ def read_file(file: Path, dimension: Dimension, valid_from_ms: int = 0) -> pa.Ta
 
 
 def read_dimension(lake: Path, dimension: Dimension) -> pa.Table:
-    """The rows of a dimension in the lake, in no order; none when nothing was loaded."""
+    """The rows of a dimension in the lake, in no order; none when nothing was loaded.
+
+    Raises:
+        InputError: a column was loaded as another type than it is declared with now.
+    """
+    loaded = loaded_kinds(lake, dimension)
+    for column, kind in dimension.columns.items():
+        if loaded.get(column, kind) != kind:
+            where = table_path(lake, dimension)
+            raise InputError(
+                f"dimension {dimension.name!r}: column {column!r} was loaded as {loaded[column]}, but is {kind} now",
+                hint=f"declare it under another name; or move {where} and {where}.arrow away, and load all files again",
+            )
     table = _table(lake, dimension)
     if table is None:
         return arrow_schema(dimension).empty_table()
@@ -209,6 +221,16 @@ def digests(lake: Path, dimension: Dimension) -> Callable[[int], str]:
         return hashlib.sha256(repr([day for day in days if day[0] * DAY_MS < end_ms]).encode()).hexdigest()[:16]
 
     return until
+
+
+@contextlib.contextmanager
+def _alone(lake: Path, dimension: Dimension) -> Iterator[None]:
+    """One load at a time: the stream's file is of the table as it is after the last."""
+    file = table_path(lake, dimension).with_name(f".{dimension.name}.lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 def _table(lake: Path, dimension: Dimension) -> DeltaTable | None:
@@ -273,6 +295,15 @@ def _check_unique(files: Sequence[Path], dimension: Dimension, given: pa.Table) 
             f"{first['count_all']} times with {VALID_FROM} {since} ({twice.num_rows} such)",
             hint=f"a row for each {dimension.key} and {VALID_FROM}",
         )
+
+
+def _since(file: Path, column: pa.ChunkedArray, otherwise_ms: int) -> pa.ChunkedArray:
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    epoch = "1970-01-01" if pa.types.is_string(column.type) else pa.scalar(0, pa.int64()).cast(column.type)
+    known = pc.fill_null(column, epoch)
+    stamps = moments(file, VALID_FROM, known, earliest_ms=None).cast(pa.timestamp("ms", "UTC"), safe=False)
+    return pc.if_else(column.is_valid(), stamps.cast(pa.int64()), otherwise_ms)
 
 
 def _cast(file: Path, column: str, values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

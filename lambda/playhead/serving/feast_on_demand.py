@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from playhead.compile import compile_group
 from playhead.declarations import load_declarations
 from playhead.declare import MOMENT, OnDemand
-from playhead.on_demand import computed
+from playhead.on_demand import computed, keys_of
 from playhead.serving.spine import EVENT_TIMESTAMP
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ def frame_function(view: OnDemand) -> Callable[[pd.DataFrame], pd.DataFrame]:
             if each != MOMENT
         }
         moments_ms = _moments_ms(frame[EVENT_TIMESTAMP]) if MOMENT in view.inputs else [0] * len(frame)
+        # Not there when Feast tries the function with values of its own.
+        for key in (key for key in keys_of(view) if key in frame):
+            known = frame[key].notna()
+            moments_ms = [moment if own else None for moment, own in zip(moments_ms, known, strict=True)]
         found = computed(view, inputs, moments_ms)
         return pd.DataFrame({name: pd.array(found[name], dtype=_DTYPES[kind]) for name, kind in view.features.items()})
 
@@ -79,4 +83,4 @@ def _moments_ms(column: pd.Series[Any]) -> Sequence[int | None]:
 
     numeric = pd.api.types.is_numeric_dtype(column)
     stamps = pd.to_datetime(column, utc=True, unit="s" if numeric else None)
-    return [None if stamp is pd.NaT else round(stamp.timestamp() * 1_000) for stamp in stamps]
+    return [None if stamp is pd.NaT else stamp.value // 1_000_000 for stamp in stamps]

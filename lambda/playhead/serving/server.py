@@ -25,7 +25,7 @@ from starlette.background import BackgroundTask
 from playhead.checks import results
 from playhead.config import ServeSettings, Settings
 from playhead.declarations import Declarations, load_declarations
-from playhead.errors import PlayheadError, StackError, UnknownName
+from playhead.errors import DeclarationError, PlayheadError, StackError, UnknownName
 from playhead.serving.online import OnlineStore, open_online_store
 from playhead.serving.packed import Value
 from playhead.serving.served_log import ServedLog, open_served_log
@@ -40,6 +40,10 @@ _PROBLEMS = 5
 _MAX_BODY_BYTES = 2**21
 _POLL_SECONDS = 0.2
 _LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+_STATUSES = {UnknownName: (404, "unknown_service"), DeclarationError: (500, "failed")}
+"""Error to the status and the outcome that it has."""
 
 
 class _Body(BaseModel):
@@ -160,8 +164,8 @@ class _Endpoints:
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     def explain(self, _request: Request, error: PlayheadError) -> Response:
-        """404 for an unknown name, 503 for a store that does not answer."""
-        status, outcome = (404, "unknown_service") if isinstance(error, UnknownName) else (503, "unavailable")
+        """404 for an unknown name, 500 for an on-demand function that fails, 503 for a store that does not answer."""
+        status, outcome = _STATUSES.get(type(error), (503, "unavailable"))
         self.metrics.requests.labels(outcome).inc()
         return _refusal(status, type(error).__name__, error.message, error.hint)
 

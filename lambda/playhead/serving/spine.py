@@ -162,11 +162,13 @@ def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def moments(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def moments(
+    path: Path, name: str, column: pa.ChunkedArray, *, earliest_ms: int | None = EARLIEST_MS
+) -> pa.ChunkedArray:
     """A column of moments, timestamp[us, UTC]: from timestamps, epoch milliseconds or ISO 8601 text.
 
     Raises:
-        InputError: what is none of these, or before 2000; it names file, column and row.
+        InputError: what is none of these, or not after `earliest_ms`; it names file, column and row.
     """
     kind = column.type
     if pa.types.is_timestamp(kind):
@@ -178,8 +180,10 @@ def moments(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         found = _from_text(column.cast(pa.string()))
     else:
         raise InputError(f"{path}: column {name!r} is {kind}", hint=f"allowed: {_ALLOWED}")
-    earliest = pa.scalar(datetime.fromtimestamp(EARLIEST_MS / 1000, tz=UTC), MOMENT)
-    wrong = pc.fill_null(pc.less_equal(found, earliest), True)
+    wrong = found.is_null()
+    if earliest_ms is not None:
+        earliest = pa.scalar(datetime.fromtimestamp(earliest_ms / 1000, tz=UTC), MOMENT)
+        wrong = pc.fill_null(pc.less_equal(found, earliest), True)
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()
         raise InputError(

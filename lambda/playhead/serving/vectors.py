@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from playhead.declarations import Declarations
 from playhead.declare import MOMENT, FeatureGroup, FeatureService, OnDemand
 from playhead.errors import UnsupportedError
-from playhead.on_demand import computed
+from playhead.on_demand import computed, keys_of
 from playhead.plan import DailyPlan, Plan
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status, read_rows
@@ -68,6 +68,11 @@ class _View:
         self._merge = OnlineMerge(plan) if isinstance(plan, DailyPlan) else None
         self._packer = Packer.of(plan)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the service reads features of it, and not only what is computed from them."""
+        return bool(self._columns)
+
     def rows_of(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
         """What to read of an entity on a day."""
         return self._merge.rows_of(entity, day_ms) if self._merge else [(self._packer, entity)]
@@ -95,15 +100,20 @@ class _Computed:
     """An on-demand view as a service has it."""
 
     def __init__(self, service: FeatureService, view: OnDemand) -> None:
-        self.keys = {group.entity.key for group in view.of}
+        self.keys = {*keys_of(view)}
         self._view = view
         self._columns = [(f"{view.name}__{name}", name) for name in service.features_of(view)]
         self._defaults = {name: service.defaults.get(f"{view.name}.{name}") for _, name in self._columns}
 
-    def add(self, parts: Sequence[Part], read: Sequence[Mapping[str, Value]], at_ms: int) -> None:
-        """Compute the features of each part from what was read for it: `group.feature` to value."""
+    def add(
+        self, parts: Sequence[Part], read: Sequence[Mapping[str, Value]], at_ms: int, shared: Mapping[str, str]
+    ) -> None:
+        """Compute the features of each part from what was read for it: `group.feature` to value; null where one of the
+        view's entities is neither the part's nor shared.
+        """
+        known = [self.keys <= {*part.entities, *shared} for part in parts]
         inputs = {each: [own.get(each) for own in read] for each in self._view.inputs if each != MOMENT}
-        found = computed(self._view, inputs, [at_ms] * len(parts))
+        found = computed(self._view, inputs, [at_ms if own else None for own in known])
         for column, name in self._columns:
             for part, value in zip(parts, found[name], strict=True):
                 part.values[column] = self._defaults[name] if value is None else value
@@ -170,10 +180,10 @@ class VectorService:
         parts = [_part(views, entities, rows) for views, entities in asked]
         read = [_read(views, entities, rows) for views, entities in asked]
         for shared_view in self._shared_computed:
-            shared_view.add(parts[:1], read[:1], serve_time_ms)
+            shared_view.add(parts[:1], read[:1], serve_time_ms, {})
         of_candidates = [read[0] | own for own in read[1:]]
         for candidate_view in self._candidate_computed:
-            candidate_view.add(parts[1:], of_candidates, serve_time_ms)
+            candidate_view.add(parts[1:], of_candidates, serve_time_ms, parts[0].entities)
         return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
 
 
@@ -194,7 +204,7 @@ def _part(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View,
         row = rows[view, entity] if entity is not None else None
         # An entity that is not known has no features, not those of an empty window.
         part.values.update(view.served(row.values if row else {}))
-        if row and row.event_timestamp_ms is not None:
+        if row and row.event_timestamp_ms is not None and view.is_read:
             part.event_timestamps_ms[view.name] = row.event_timestamp_ms
             part.fingerprints[view.name] = view.fingerprint
     return part

@@ -15,7 +15,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from playhead.declare import Dimension
-from playhead.dimensions import Lookup, Tables, sorted_rows
+from playhead.dimensions import Lookup, Tables, sorted_rows, together
 from playhead.plan import SpeedPlan, lake_table
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
@@ -42,7 +42,7 @@ def changelogs(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables)
         environment = StreamExecutionEnvironment.get_execution_environment()
         environment.set_parallelism(1)
         tables = table_environment(environment)
-        named = tuple({d.name: d for plan in plans for d in plan.dimensions}.values())
+        named = together(dimension for plan in plans for dimension in plan.dimensions)
         _add_events(tables, _enriched(events, named, dimensions), named, folder / "events.jsonl")
         inserts = tables.create_statement_set()
         for plan in plans:

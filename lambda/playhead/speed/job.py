@@ -11,6 +11,7 @@ from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import Dimension
+from playhead.dimensions import together
 from playhead.errors import ConfigError
 from playhead.plan import SessionPlan, lake_table
 from playhead.speed import sinks, sql
@@ -82,8 +83,7 @@ def _check_parallelism(parallelism: int, partitions: int) -> None:
 
 def _inserts(tables: StreamTableEnvironment, settings: Settings, declarations: Declarations) -> list[str]:
     plans = declarations.speed_plans
-    named = {dimension.name: dimension for plan in plans for dimension in plan.dimensions}
-    dimensions = [dimension for dimension in declarations.dimensions if dimension.name in named]
+    dimensions = together(dimension for plan in plans for dimension in plan.dimensions)
     tables.create_temporary_view("decoded_rows", decoded_rows(tables, settings, dimensions))
     _add_event_views(tables, dimensions)
     inserts = [sinks.dead_letters(tables, settings), sinks.lake_events(tables, settings, _VALID)]

@@ -18,12 +18,8 @@ WITH "t5" AS (
     "t2"."kafka_partition",
     "t2"."kafka_offset",
     "t2"."late",
-    "t4"."track_artist_id",
-    "t4"."track_genre",
-    "t4"."track_tempo",
     "t4"."track_valence",
-    "t4"."track_energy",
-    "t4"."track_duration_ms"
+    "t4"."track_energy"
   FROM "events" AS "t2"
   LEFT OUTER JOIN (
     SELECT
@@ -37,12 +33,8 @@ WITH "t5" AS (
         ),
         4611686018427387904
       ) AS "dimension_until",
-      "t1"."artist_id" AS "track_artist_id",
-      "t1"."genre" AS "track_genre",
-      "t1"."tempo" AS "track_tempo",
       "t1"."valence" AS "track_valence",
-      "t1"."energy" AS "track_energy",
-      "t1"."duration_ms" AS "track_duration_ms"
+      "t1"."energy" AS "track_energy"
     FROM "dimension_track" AS "t1"
   ) AS "t4"
     ON "t2"."track_id" = "t4"."dimension_key"
@@ -77,12 +69,8 @@ WITH "t5" AS (
       "t6"."kafka_partition",
       "t6"."kafka_offset",
       "t6"."late",
-      "t6"."track_artist_id",
-      "t6"."track_genre",
-      "t6"."track_tempo",
       "t6"."track_valence",
       "t6"."track_energy",
-      "t6"."track_duration_ms",
       "t6"."artist_id" AS "distinct_value"
     FROM "t5" AS "t6"
     WHERE
@@ -773,12 +761,8 @@ FROM (
                     "t8"."kafka_partition",
                     "t8"."kafka_offset",
                     "t8"."late",
-                    "t8"."track_artist_id",
-                    "t8"."track_genre",
-                    "t8"."track_tempo",
                     "t8"."track_valence",
                     "t8"."track_energy",
-                    "t8"."track_duration_ms",
                     ARRAY_TO_STRING(
                       ARRAY_AGG("t8"."track_id") FILTER(WHERE
                         "t8"."track_id" IS NOT NULL) OVER (
@@ -846,12 +830,8 @@ FROM (
                   "t7"."kafka_partition",
                   "t7"."kafka_offset",
                   "t7"."late",
-                  "t7"."track_artist_id",
-                  "t7"."track_genre",
-                  "t7"."track_tempo",
                   "t7"."track_valence",
                   "t7"."track_energy",
-                  "t7"."track_duration_ms",
                   CONCAT_WS(
                     '\x1f',
                     CAST(SUM(CASE WHEN "t7"."track_valence" IS NOT NULL THEN "t7"."track_valence" ELSE 0 END) OVER (

@@ -6,7 +6,7 @@ WHERE
   `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
 
 -- listener_ordered
-SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, `track_artist_id`, `track_genre`, `track_tempo`, `track_valence`, `track_energy`, `track_duration_ms`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
+SELECT `event_id`, `user_id`, `track_id`, `artist_id`, `event_type`, `event_time_ms`, `position_ms`, `ms_played`, `duration_ms`, `content_type`, `context`, `request_id`, `device`, `country`, `client_version`, `kafka_partition`, `kafka_offset`, `late`, `track_valence`, `track_energy`, PROCTIME() AS `arrival` FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY `user_id`, `window_start`, `window_end` ORDER BY `event_time_ms`, `kafka_partition`, `kafka_offset`) AS `rank` FROM TABLE(TUMBLE(TABLE `listener_listed`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND))) WHERE `rank` <= 2147483647
 
 -- listener_artists_pairs
 -- a barrier, rowtime from event_time_ms
@@ -38,12 +38,8 @@ FROM (
     `t0`.`kafka_partition`,
     `t0`.`kafka_offset`,
     `t0`.`late`,
-    `t0`.`track_artist_id`,
-    `t0`.`track_genre`,
-    `t0`.`track_tempo`,
     `t0`.`track_valence`,
     `t0`.`track_energy`,
-    `t0`.`track_duration_ms`,
     `t0`.`rowtime`,
     `t0`.`artist_id` AS `distinct_value`
   FROM `events` AS `t0`
@@ -371,12 +367,8 @@ FROM (
     `t1`.`kafka_partition`,
     `t1`.`kafka_offset`,
     `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
     `t1`.`track_valence`,
     `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
     `t1`.`arrival`,
     REVERSE(
       ARRAY_JOIN(
@@ -441,12 +433,8 @@ FROM (
     `t1`.`kafka_partition`,
     `t1`.`kafka_offset`,
     `t1`.`late`,
-    `t1`.`track_artist_id`,
-    `t1`.`track_genre`,
-    `t1`.`track_tempo`,
     `t1`.`track_valence`,
     `t1`.`track_energy`,
-    `t1`.`track_duration_ms`,
     `t1`.`arrival`,
     CONCAT_WS(
       '\x1f',

@@ -180,12 +180,7 @@ FROM (
         `t0`.`kafka_partition`,
         `t0`.`kafka_offset`,
         `t0`.`late`,
-        `t0`.`track_artist_id`,
         `t0`.`track_genre`,
-        `t0`.`track_tempo`,
-        `t0`.`track_valence`,
-        `t0`.`track_energy`,
-        `t0`.`track_duration_ms`,
         `t0`.`rowtime`
       FROM `events` AS `t0`
       WHERE

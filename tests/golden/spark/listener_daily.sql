@@ -167,12 +167,7 @@ FROM (
           `t2`.`kafka_offset`,
           `t2`.`late`,
           `t2`.`dt`,
-          `t4`.`track_artist_id`,
-          `t4`.`track_genre`,
-          `t4`.`track_tempo`,
-          `t4`.`track_valence`,
-          `t4`.`track_energy`,
-          `t4`.`track_duration_ms`
+          `t4`.`track_genre`
         FROM `events` AS `t2`
         LEFT OUTER JOIN (
           SELECT
@@ -182,12 +177,7 @@ FROM (
               LEAD(`t1`.`valid_from_ms`) OVER (PARTITION BY `t1`.`track_id` ORDER BY `t1`.`valid_from_ms` ASC NULLS LAST),
               4611686018427387904
             ) AS `dimension_until`,
-            `t1`.`artist_id` AS `track_artist_id`,
-            `t1`.`genre` AS `track_genre`,
-            `t1`.`tempo` AS `track_tempo`,
-            `t1`.`valence` AS `track_valence`,
-            `t1`.`energy` AS `track_energy`,
-            `t1`.`duration_ms` AS `track_duration_ms`
+            `t1`.`genre` AS `track_genre`
           FROM `dimension_track` AS `t1`
         ) AS `t4`
           ON `t2`.`track_id` = `t4`.`dimension_key`
