@@ -43,6 +43,7 @@ listener = FeatureGroup(
         Count("early_skips", where=is_early_skip, over=sliding("1h")),
         Count("pauses", where=is_pause, over=sliding("1h")),
         Count("completes", where=is_complete, over=sliding("1h")),
+        Count("likes", where=_.event_type == "LIKE", over=sliding("1d")),
         Sum("listen_ms", _.ms_played, where=ends_play, over=sliding("1h")),
         Count("ends", where=ends_play, over=sliding("1h")),
         Count("kept_30s", where=is_kept, over=sliding("1h")),

@@ -93,6 +93,7 @@ SELECT
   "t35"."early_skips_1h",
   "t35"."pauses_1h",
   "t35"."completes_1h",
+  "t35"."likes_1d",
   "t35"."listen_ms_1h",
   "t35"."ends_1h",
   "t35"."kept_30s_1h",
@@ -304,6 +305,11 @@ FROM (
       ORDER BY "t34"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "completes_1h",
+    SUM("t34"."likes_1d") OVER (
+      PARTITION BY "t34"."user_id"
+      ORDER BY "t34"."tick_ms" ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS "likes_1d",
     SUM("t34"."listen_ms_1h") OVER (
       PARTITION BY "t34"."user_id"
       ORDER BY "t34"."tick_ms" ASC
@@ -345,6 +351,7 @@ FROM (
       "t33"."early_skips_1h",
       "t33"."pauses_1h",
       "t33"."completes_1h",
+      "t33"."likes_1d",
       "t33"."listen_ms_1h",
       "t33"."ends_1h",
       "t33"."kept_30s_1h",
@@ -372,6 +379,7 @@ FROM (
           SUM("t31"."early_skips_1h") AS "early_skips_1h",
           SUM("t31"."pauses_1h") AS "pauses_1h",
           SUM("t31"."completes_1h") AS "completes_1h",
+          SUM("t31"."likes_1d") AS "likes_1d",
           SUM("t31"."listen_ms_1h") AS "listen_ms_1h",
           SUM("t31"."ends_1h") AS "ends_1h",
           SUM("t31"."kept_30s_1h") AS "kept_30s_1h",
@@ -389,6 +397,7 @@ FROM (
             "t30"."early_skips_1h",
             "t30"."pauses_1h",
             "t30"."completes_1h",
+            "t30"."likes_1d",
             "t30"."listen_ms_1h",
             "t30"."ends_1h",
             "t30"."kept_30s_1h",
@@ -443,6 +452,7 @@ FROM (
                               END AS "early_skips_1h",
                               CASE WHEN "t6"."event_type" = 'PAUSE' THEN 1 ELSE 0 END AS "pauses_1h",
                               CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END AS "completes_1h",
+                              CASE WHEN "t6"."event_type" = 'LIKE' THEN 1 ELSE 0 END AS "likes_1d",
                               CASE
                                 WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
                                 THEN COALESCE("t6"."ms_played", 0)
@@ -483,6 +493,9 @@ FROM (
                                 OR (
                                   "t6"."event_type" = 'COMPLETE'
                                 )
+                                OR (
+                                  "t6"."event_type" = 'LIKE'
+                                )
                                 OR "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
                                 OR (
                                   "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
@@ -508,6 +521,7 @@ FROM (
                               0 AS "early_skips_1h",
                               0 AS "pauses_1h",
                               0 AS "completes_1h",
+                              0 AS "likes_1d",
                               0 AS "listen_ms_1h",
                               0 AS "ends_1h",
                               0 AS "kept_30s_1h",
@@ -517,8 +531,8 @@ FROM (
                             FROM "t5" AS "t6"
                             WHERE
                               "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
-                          ) AS "t11"
-                        ) AS "t17"
+                          ) AS "t10"
+                        ) AS "t18"
                         UNION ALL
                         SELECT
                           *
@@ -551,6 +565,7 @@ FROM (
                             -(
                               CASE WHEN "t6"."event_type" = 'COMPLETE' THEN 1 ELSE 0 END
                             ) AS "completes_1h",
+                            0 AS "likes_1d",
                             -(
                               CASE
                                 WHEN "t6"."event_type" IN ('SKIP', 'COMPLETE', 'STOP')
@@ -606,7 +621,7 @@ FROM (
                               )
                             )
                         ) AS "t15"
-                      ) AS "t19"
+                      ) AS "t20"
                       UNION ALL
                       SELECT
                         *
@@ -623,6 +638,9 @@ FROM (
                           0 AS "early_skips_1h",
                           0 AS "pauses_1h",
                           0 AS "completes_1h",
+                          -(
+                            CASE WHEN "t6"."event_type" = 'LIKE' THEN 1 ELSE 0 END
+                          ) AS "likes_1d",
                           0 AS "listen_ms_1h",
                           0 AS "ends_1h",
                           0 AS "kept_30s_1h",
@@ -631,9 +649,16 @@ FROM (
                           CAST(NULL AS TEXT) AS "valence_last_20__sum"
                         FROM "t5" AS "t6"
                         WHERE
-                          "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
-                      ) AS "t10"
-                    ) AS "t21"
+                          "t6"."user_id" IS NOT NULL
+                          AND (
+                            (
+                              "t6"."event_type" = 'PLAY'
+                            ) OR (
+                              "t6"."event_type" = 'LIKE'
+                            )
+                          )
+                      ) AS "t11"
+                    ) AS "t22"
                     UNION ALL
                     SELECT
                       *
@@ -648,6 +673,7 @@ FROM (
                         0 AS "early_skips_1h",
                         0 AS "pauses_1h",
                         0 AS "completes_1h",
+                        0 AS "likes_1d",
                         0 AS "listen_ms_1h",
                         0 AS "ends_1h",
                         0 AS "kept_30s_1h",
@@ -677,6 +703,7 @@ FROM (
                       0 AS "early_skips_1h",
                       0 AS "pauses_1h",
                       0 AS "completes_1h",
+                      0 AS "likes_1d",
                       0 AS "listen_ms_1h",
                       0 AS "ends_1h",
                       0 AS "kept_30s_1h",
@@ -686,7 +713,7 @@ FROM (
                       CAST(NULL AS TEXT) AS "last_5_tracks",
                       CAST(NULL AS TEXT) AS "valence_last_20__sum"
                     FROM "t13" AS "t14"
-                  ) AS "t20"
+                  ) AS "t19"
                 ) AS "t26"
                 UNION ALL
                 SELECT
@@ -702,6 +729,7 @@ FROM (
                     0 AS "early_skips_1h",
                     0 AS "pauses_1h",
                     0 AS "completes_1h",
+                    0 AS "likes_1d",
                     0 AS "listen_ms_1h",
                     0 AS "ends_1h",
                     0 AS "kept_30s_1h",
@@ -713,7 +741,7 @@ FROM (
                     (
                       "t14"."event_time_ms" - "t14"."previous_ms"
                     ) < 3600000
-                ) AS "t22"
+                ) AS "t21"
               ) AS "t28"
               UNION ALL
               SELECT
@@ -729,6 +757,7 @@ FROM (
                   0 AS "early_skips_1h",
                   0 AS "pauses_1h",
                   0 AS "completes_1h",
+                  0 AS "likes_1d",
                   0 AS "listen_ms_1h",
                   0 AS "ends_1h",
                   0 AS "kept_30s_1h",
@@ -789,8 +818,8 @@ FROM (
               *
             FROM (
               SELECT
-                "t18"."user_id",
-                "t18"."event_time_ms" AS "tick_ms",
+                "t17"."user_id",
+                "t17"."event_time_ms" AS "tick_ms",
                 0 AS "plays_1m",
                 0 AS "plays_1h",
                 0 AS "plays_1d",
@@ -798,6 +827,7 @@ FROM (
                 0 AS "early_skips_1h",
                 0 AS "pauses_1h",
                 0 AS "completes_1h",
+                0 AS "likes_1d",
                 0 AS "listen_ms_1h",
                 0 AS "ends_1h",
                 0 AS "kept_30s_1h",
@@ -805,10 +835,10 @@ FROM (
                 CAST(NULL AS TEXT) AS "last_5_tracks",
                 CONCAT_WS(
                   '',
-                  CAST("t18"."event_time_ms" + 1000000000000000 AS TEXT),
-                  CAST(CAST("t18"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
-                  CAST("t18"."kafka_offset" + 1000000000000000 AS TEXT),
-                  "t18"."held"
+                  CAST("t17"."event_time_ms" + 1000000000000000 AS TEXT),
+                  CAST(CAST("t17"."kafka_partition" AS BIGINT) + 1000000 AS TEXT),
+                  CAST("t17"."kafka_offset" + 1000000000000000 AS TEXT),
+                  "t17"."held"
                 ) AS "valence_last_20__sum"
               FROM (
                 SELECT
@@ -862,7 +892,7 @@ FROM (
                   WHERE
                     "t6"."user_id" IS NOT NULL AND "t6"."event_type" = 'PLAY'
                 ) AS "t7"
-              ) AS "t18"
+              ) AS "t17"
             ) AS "t27"
           ) AS "t30"
         ) AS "t31"

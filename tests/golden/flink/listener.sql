@@ -69,6 +69,7 @@ SELECT
   END AS `early_skips_1h`,
   CASE WHEN `t0`.`event_type` = 'PAUSE' THEN 1 ELSE 0 END AS `pauses_1h`,
   CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END AS `completes_1h`,
+  CASE WHEN `t0`.`event_type` = 'LIKE' THEN 1 ELSE 0 END AS `likes_1d`,
   CASE
     WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
     THEN COALESCE(`t0`.`ms_played`, 0)
@@ -109,6 +110,9 @@ WHERE
     OR (
       `t0`.`event_type` = 'COMPLETE'
     )
+    OR (
+      `t0`.`event_type` = 'LIKE'
+    )
     OR `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
     OR (
       `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
@@ -132,6 +136,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -172,6 +177,7 @@ SELECT
   -(
     CASE WHEN `t0`.`event_type` = 'COMPLETE' THEN 1 ELSE 0 END
   ) AS `completes_1h`,
+  0 AS `likes_1d`,
   -(
     CASE
       WHEN `t0`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
@@ -241,6 +247,9 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  -(
+    CASE WHEN `t0`.`event_type` = 'LIKE' THEN 1 ELSE 0 END
+  ) AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -249,7 +258,14 @@ SELECT
   CAST(NULL AS STRING) AS `valence_last_20__sum`
 FROM `events` AS `t0`
 WHERE
-  `t0`.`user_id` IS NOT NULL AND `t0`.`event_type` = 'PLAY'
+  `t0`.`user_id` IS NOT NULL
+  AND (
+    (
+      `t0`.`event_type` = 'PLAY'
+    ) OR (
+      `t0`.`event_type` = 'LIKE'
+    )
+  )
 
 -- listener_ticks_4
 -- a barrier, rowtime from tick_ms
@@ -263,6 +279,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -289,6 +306,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -311,6 +329,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -335,6 +354,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -401,6 +421,7 @@ SELECT
   0 AS `early_skips_1h`,
   0 AS `pauses_1h`,
   0 AS `completes_1h`,
+  0 AS `likes_1d`,
   0 AS `listen_ms_1h`,
   0 AS `ends_1h`,
   0 AS `kept_30s_1h`,
@@ -472,7 +493,7 @@ FROM (
 SELECT * FROM `listener_ticks_0` UNION ALL SELECT * FROM `listener_ticks_1` UNION ALL SELECT * FROM `listener_ticks_2` UNION ALL SELECT * FROM `listener_ticks_3` UNION ALL SELECT * FROM `listener_ticks_4` UNION ALL SELECT * FROM `listener_ticks_5` UNION ALL SELECT * FROM `listener_ticks_6` UNION ALL SELECT * FROM `listener_ticks_7` UNION ALL SELECT * FROM `listener_ticks_8`
 
 -- listener_ticks_tiles
-SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`valence_last_20__sum`) AS `valence_last_20__sum`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
+SELECT `user_id`, SUM(`plays_1m`) AS `plays_1m`, SUM(`plays_1h`) AS `plays_1h`, SUM(`plays_1d`) AS `plays_1d`, SUM(`skips_1h`) AS `skips_1h`, SUM(`early_skips_1h`) AS `early_skips_1h`, SUM(`pauses_1h`) AS `pauses_1h`, SUM(`completes_1h`) AS `completes_1h`, SUM(`likes_1d`) AS `likes_1d`, SUM(`listen_ms_1h`) AS `listen_ms_1h`, SUM(`ends_1h`) AS `ends_1h`, SUM(`kept_30s_1h`) AS `kept_30s_1h`, SUM(`artists_1h`) AS `artists_1h`, MAX(`last_5_tracks`) AS `last_5_tracks`, MAX(`valence_last_20__sum`) AS `valence_last_20__sum`, MAX(`tick_ms`) AS `tick_ms`, `window_time` AS `rowtime`, PROCTIME() AS `arrival` FROM TABLE(TUMBLE(TABLE `listener_ticks`, DESCRIPTOR(`rowtime`), INTERVAL '1' SECOND)) GROUP BY `user_id`, `window_start`, `window_end`, `window_time`
 
 -- listener_rows
 SELECT
@@ -489,6 +510,7 @@ SELECT
   `t1`.`early_skips_1h`,
   `t1`.`pauses_1h`,
   `t1`.`completes_1h`,
+  `t1`.`likes_1d`,
   `t1`.`listen_ms_1h`,
   `t1`.`ends_1h`,
   `t1`.`kept_30s_1h`,
@@ -664,6 +686,11 @@ FROM (
       ORDER BY `t0`.`arrival` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `completes_1h`,
+    SUM(`t0`.`likes_1d`) OVER (
+      PARTITION BY `t0`.`user_id`
+      ORDER BY `t0`.`arrival` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `likes_1d`,
     SUM(`t0`.`listen_ms_1h`) OVER (
       PARTITION BY `t0`.`user_id`
       ORDER BY `t0`.`arrival` ASC NULLS LAST

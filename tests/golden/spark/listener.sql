@@ -89,6 +89,7 @@ SELECT
   `t35`.`early_skips_1h`,
   `t35`.`pauses_1h`,
   `t35`.`completes_1h`,
+  `t35`.`likes_1d`,
   `t35`.`listen_ms_1h`,
   `t35`.`ends_1h`,
   `t35`.`kept_30s_1h`,
@@ -412,6 +413,11 @@ FROM (
       ORDER BY `t34`.`tick_ms` ASC NULLS LAST
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `completes_1h`,
+    SUM(`t34`.`likes_1d`) OVER (
+      PARTITION BY `t34`.`user_id`
+      ORDER BY `t34`.`tick_ms` ASC NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `likes_1d`,
     SUM(`t34`.`listen_ms_1h`) OVER (
       PARTITION BY `t34`.`user_id`
       ORDER BY `t34`.`tick_ms` ASC NULLS LAST
@@ -453,6 +459,7 @@ FROM (
       `t33`.`early_skips_1h`,
       `t33`.`pauses_1h`,
       `t33`.`completes_1h`,
+      `t33`.`likes_1d`,
       `t33`.`listen_ms_1h`,
       `t33`.`ends_1h`,
       `t33`.`kept_30s_1h`,
@@ -475,6 +482,7 @@ FROM (
         `t32`.`early_skips_1h`,
         `t32`.`pauses_1h`,
         `t32`.`completes_1h`,
+        `t32`.`likes_1d`,
         `t32`.`listen_ms_1h`,
         `t32`.`ends_1h`,
         `t32`.`kept_30s_1h`,
@@ -493,6 +501,7 @@ FROM (
           SUM(`t31`.`early_skips_1h`) AS `early_skips_1h`,
           SUM(`t31`.`pauses_1h`) AS `pauses_1h`,
           SUM(`t31`.`completes_1h`) AS `completes_1h`,
+          SUM(`t31`.`likes_1d`) AS `likes_1d`,
           SUM(`t31`.`listen_ms_1h`) AS `listen_ms_1h`,
           SUM(`t31`.`ends_1h`) AS `ends_1h`,
           SUM(`t31`.`kept_30s_1h`) AS `kept_30s_1h`,
@@ -510,6 +519,7 @@ FROM (
             `t30`.`early_skips_1h`,
             `t30`.`pauses_1h`,
             `t30`.`completes_1h`,
+            `t30`.`likes_1d`,
             `t30`.`listen_ms_1h`,
             `t30`.`ends_1h`,
             `t30`.`kept_30s_1h`,
@@ -560,6 +570,7 @@ FROM (
                               ), 1, 0) AS `early_skips_1h`,
                               IF(`t6`.`event_type` = 'PAUSE', 1, 0) AS `pauses_1h`,
                               IF(`t6`.`event_type` = 'COMPLETE', 1, 0) AS `completes_1h`,
+                              IF(`t6`.`event_type` = 'LIKE', 1, 0) AS `likes_1d`,
                               IF(`t6`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t6`.`ms_played`, 0), 0) AS `listen_ms_1h`,
                               IF(`t6`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), 1, 0) AS `ends_1h`,
                               IF(
@@ -596,6 +607,9 @@ FROM (
                                 OR (
                                   `t6`.`event_type` = 'COMPLETE'
                                 )
+                                OR (
+                                  `t6`.`event_type` = 'LIKE'
+                                )
                                 OR `t6`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
                                 OR (
                                   `t6`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP')
@@ -621,6 +635,7 @@ FROM (
                               0 AS `early_skips_1h`,
                               0 AS `pauses_1h`,
                               0 AS `completes_1h`,
+                              0 AS `likes_1d`,
                               0 AS `listen_ms_1h`,
                               0 AS `ends_1h`,
                               0 AS `kept_30s_1h`,
@@ -630,8 +645,8 @@ FROM (
                             FROM `t5` AS `t6`
                             WHERE
                               NOT `t6`.`user_id` IS NULL AND `t6`.`event_type` = 'PLAY'
-                          ) AS `t11`
-                        ) AS `t17`
+                          ) AS `t10`
+                        ) AS `t18`
                         UNION ALL
                         SELECT
                           *
@@ -660,6 +675,7 @@ FROM (
                             -(
                               IF(`t6`.`event_type` = 'COMPLETE', 1, 0)
                             ) AS `completes_1h`,
+                            0 AS `likes_1d`,
                             -(
                               IF(`t6`.`event_type` IN ('SKIP', 'COMPLETE', 'STOP'), COALESCE(`t6`.`ms_played`, 0), 0)
                             ) AS `listen_ms_1h`,
@@ -711,7 +727,7 @@ FROM (
                               )
                             )
                         ) AS `t15`
-                      ) AS `t19`
+                      ) AS `t20`
                       UNION ALL
                       SELECT
                         *
@@ -728,6 +744,9 @@ FROM (
                           0 AS `early_skips_1h`,
                           0 AS `pauses_1h`,
                           0 AS `completes_1h`,
+                          -(
+                            IF(`t6`.`event_type` = 'LIKE', 1, 0)
+                          ) AS `likes_1d`,
                           0 AS `listen_ms_1h`,
                           0 AS `ends_1h`,
                           0 AS `kept_30s_1h`,
@@ -736,9 +755,16 @@ FROM (
                           CAST(NULL AS STRING) AS `valence_last_20__sum`
                         FROM `t5` AS `t6`
                         WHERE
-                          NOT `t6`.`user_id` IS NULL AND `t6`.`event_type` = 'PLAY'
-                      ) AS `t10`
-                    ) AS `t21`
+                          NOT `t6`.`user_id` IS NULL
+                          AND (
+                            (
+                              `t6`.`event_type` = 'PLAY'
+                            ) OR (
+                              `t6`.`event_type` = 'LIKE'
+                            )
+                          )
+                      ) AS `t11`
+                    ) AS `t22`
                     UNION ALL
                     SELECT
                       *
@@ -753,6 +779,7 @@ FROM (
                         0 AS `early_skips_1h`,
                         0 AS `pauses_1h`,
                         0 AS `completes_1h`,
+                        0 AS `likes_1d`,
                         0 AS `listen_ms_1h`,
                         0 AS `ends_1h`,
                         0 AS `kept_30s_1h`,
@@ -778,6 +805,7 @@ FROM (
                       0 AS `early_skips_1h`,
                       0 AS `pauses_1h`,
                       0 AS `completes_1h`,
+                      0 AS `likes_1d`,
                       0 AS `listen_ms_1h`,
                       0 AS `ends_1h`,
                       0 AS `kept_30s_1h`,
@@ -787,7 +815,7 @@ FROM (
                       CAST(NULL AS STRING) AS `last_5_tracks`,
                       CAST(NULL AS STRING) AS `valence_last_20__sum`
                     FROM `t13` AS `t14`
-                  ) AS `t20`
+                  ) AS `t19`
                 ) AS `t26`
                 UNION ALL
                 SELECT
@@ -803,6 +831,7 @@ FROM (
                     0 AS `early_skips_1h`,
                     0 AS `pauses_1h`,
                     0 AS `completes_1h`,
+                    0 AS `likes_1d`,
                     0 AS `listen_ms_1h`,
                     0 AS `ends_1h`,
                     0 AS `kept_30s_1h`,
@@ -814,7 +843,7 @@ FROM (
                     (
                       `t14`.`event_time_ms` - `t14`.`previous_ms`
                     ) < 3600000
-                ) AS `t22`
+                ) AS `t21`
               ) AS `t28`
               UNION ALL
               SELECT
@@ -830,6 +859,7 @@ FROM (
                   0 AS `early_skips_1h`,
                   0 AS `pauses_1h`,
                   0 AS `completes_1h`,
+                  0 AS `likes_1d`,
                   0 AS `listen_ms_1h`,
                   0 AS `ends_1h`,
                   0 AS `kept_30s_1h`,
@@ -899,8 +929,8 @@ FROM (
               *
             FROM (
               SELECT
-                `t18`.`user_id`,
-                `t18`.`event_time_ms` AS `tick_ms`,
+                `t17`.`user_id`,
+                `t17`.`event_time_ms` AS `tick_ms`,
                 0 AS `plays_1m`,
                 0 AS `plays_1h`,
                 0 AS `plays_1d`,
@@ -908,6 +938,7 @@ FROM (
                 0 AS `early_skips_1h`,
                 0 AS `pauses_1h`,
                 0 AS `completes_1h`,
+                0 AS `likes_1d`,
                 0 AS `listen_ms_1h`,
                 0 AS `ends_1h`,
                 0 AS `kept_30s_1h`,
@@ -915,10 +946,10 @@ FROM (
                 CAST(NULL AS STRING) AS `last_5_tracks`,
                 CONCAT_WS(
                   '',
-                  CAST(`t18`.`event_time_ms` + 1000000000000000 AS STRING),
-                  CAST(CAST(`t18`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
-                  CAST(`t18`.`kafka_offset` + 1000000000000000 AS STRING),
-                  `t18`.`held`
+                  CAST(`t17`.`event_time_ms` + 1000000000000000 AS STRING),
+                  CAST(CAST(`t17`.`kafka_partition` AS BIGINT) + 1000000 AS STRING),
+                  CAST(`t17`.`kafka_offset` + 1000000000000000 AS STRING),
+                  `t17`.`held`
                 ) AS `valence_last_20__sum`
               FROM (
                 SELECT
@@ -972,7 +1003,7 @@ FROM (
                   WHERE
                     NOT `t6`.`user_id` IS NULL AND `t6`.`event_type` = 'PLAY'
                 ) AS `t7`
-              ) AS `t18`
+              ) AS `t17`
             ) AS `t27`
           ) AS `t30`
         ) AS `t31`
