@@ -54,7 +54,7 @@ def events(spark: SparkSession, *changes: dict[str, Any]) -> DataFrame:  # noqa:
 
 def view(spark: SparkSession, *changes: dict[str, Any], plan: DailyPlan = PLAN) -> DataFrame:  # noqa: F811
     """Rows of a view with other users, each changed."""
-    zeros = {name: 0 for name, _ in plan.schema}
+    zeros = dict.fromkeys(plan.numbers, 0)
     end = datetime(2018, 11, 2, tzinfo=UTC)
     rows = [{plan.key: f"u{n}", "event_timestamp": end, **zeros, "dt": "2018-11-01"} | c for n, c in enumerate(changes)]
     fields = {plan.key: "string", "event_timestamp": "timestamp('UTC')", **dict(plan.schema), "dt": "string"}

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -82,7 +82,8 @@ def put_days(store: OnlineStore, user: str, published: Mapping[int, int], live: 
     today_ms = now_ms - now_ms % DAY_MS
     end_ms = today_ms - DAY_MS
     store.write(merge.end.name, [(EVERYBODY, merge.end.pack(end_ms, {}))])
-    columns = {measure.name: [0] * len(published) for measure in plan.measures} | {"plays": list(published.values())}
+    nothing = {measure.name: 0 if measure.kind.is_integer() else None for measure in plan.measures}
+    columns = {name: [value] * len(published) for name, value in nothing.items()} | {"plays": list(published.values())}
     days = {DAY_MS_OF: [today_ms - age * DAY_MS for age in published]}
     row = merge.published.pack(end_ms, columns | days)
     store.write(merge.published.name, [(user, row)], keep=kept_published(plan))
@@ -307,9 +308,10 @@ def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Setting
 
     apply(own, load_declarations())
     feast_store = open_feature_store(own)
+    moment = datetime.fromtimestamp(answer["serve_time_ms"] / 1_000, UTC)
     said = feast_store.get_online_features(
         feast_store.get_feature_service("listener_v1"),
-        [{"user_id": user, **candidate} for candidate in candidates],
+        [{"user_id": user, **candidate, "event_timestamp": moment} for candidate in candidates],
         full_feature_names=True,
     ).to_dict()
     assert [{name: said[name][place] for name in vectors[0]} for place in range(3)] == vectors
