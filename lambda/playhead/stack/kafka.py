@@ -98,6 +98,7 @@ def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> Non
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._TIMED_OUT,
+        KafkaError._NOENT,  # no partition has a leader yet
     }
     deadline = time.monotonic() + _TOPIC_SECONDS
     asked = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in range(kafka.partitions)}
