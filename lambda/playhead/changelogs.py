@@ -33,11 +33,10 @@ def changelog(plan: SpeedPlan, events: ir.Table) -> ir.Table:
     on_time = keyed(plan, enriched(events, plan.dimensions))
     if isinstance(plan, SlidingPlan):
         pairs = [sliding.distinct_pairs(plan, distinct, on_time, BATCH_ORDER) for distinct in plan.distincts]
-        together = sliding.gathered_together(plan)
-        values = [sliding.gathered_values(plan, each, on_time, BATCH_ORDER) for each in together]
+        values = [sliding.gathered_values(plan, each, on_time, BATCH_ORDER) for each in plan.together]
         texts = [
             sliding.gathered_texts(plan, each, own, "event_time_ms", collected)
-            for each, own in zip(together, values, strict=True)
+            for each, own in zip(plan.together, values, strict=True)
         ]
         ticks = sliding.ticks(plan, on_time, sliding.listed_events(plan, on_time), pairs, texts, BATCH_ORDER)
         tile = tiles(plan, union(ticks))

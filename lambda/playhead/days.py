@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -13,7 +13,7 @@ from playhead.declare import Dimension
 from playhead.dimensions import enriched
 from playhead.expressions import resolve
 from playhead.gathered import day_texts, value_text
-from playhead.plan import GATHERED, DailyPlan, How, Measure
+from playhead.plan import DailyPlan, Measure
 from playhead.relations import in_schema, placed
 from schemas.tables import lake_ibis_schema
 
@@ -73,8 +73,8 @@ class PartialTable:
             events = events.filter(events[key].notnull())
         group = ("dt", *self.keys, *self.labels)
         own = events.select(*group, **{m.name: _contribution(m, events) for m in self.measures})
-        rows = own.group_by(*group).agg(**{m.name: getattr(own[m.name], _COMBINED[m.how])() for m in self.measures})
-        return day_texts(rows, {m.name: m.how for m in self.measures if m.how in GATHERED})
+        rows = own.group_by(*group).agg(**{m.name: getattr(own[m.name], m.combined)() for m in self.measures})
+        return day_texts(rows, {m.name: m.how for m in self.measures if m.combined == "collect"})
 
     @property
     def columns(self) -> dict[str, str]:
@@ -82,23 +82,11 @@ class PartialTable:
         return dict.fromkeys(("dt", *self.keys, *self.labels), "string") | {m.name: str(m.kind) for m in self.measures}
 
 
-_COMBINED: Mapping[How, str] = {
-    "sum": "sum",
-    "min": "min",
-    "max": "max",
-    "first": "min",
-    "last": "max",
-    "counts": "collect",
-    "distinct": "collect",
-}
-"""How a day's contributions combine."""
-
-
 def _contribution(measure: Measure, events: ir.Table) -> ir.Value:
     if measure.kind.is_integer():
         return measure.contribution(events)
     value = resolve(measure.value, events)
-    text = value_text(value, measure.how) if measure.how in GATHERED else placed(events, value.cast("string"))
+    text = value_text(value, measure.how) if measure.combined == "collect" else placed(events, value.cast("string"))
     return ibis.ifelse(measure.matches(events) & value.notnull(), text, measure.nothing)
 
 

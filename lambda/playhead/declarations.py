@@ -41,17 +41,17 @@ class Declarations:
 
     def plan(self, name: str) -> Plan:
         """The plan of the group of that name."""
-        return _plan(self.group(name))
+        return self._plans[self.group(name).name]
 
     @property
     def speed_plans(self) -> tuple[SpeedPlan, ...]:
         """Plans that the speed layer runs, one for each group of events, in the order of declaration."""
-        return tuple(speed_plan(plan) for plan in map(_plan, self.groups) if not isinstance(plan, AttributePlan))
+        return tuple(speed_plan(plan) for plan in self._plans.values() if not isinstance(plan, AttributePlan))
 
     @property
     def attribute_plans(self) -> tuple[AttributePlan, ...]:
         """Plans whose rows are a dimension's, in the order of declaration."""
-        return tuple(p for p in map(_plan, self.groups) if isinstance(p, AttributePlan))
+        return tuple(plan for plan in self._plans.values() if isinstance(plan, AttributePlan))
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -74,7 +74,12 @@ class Declarations:
     @property
     def daily_plans(self) -> tuple[DailyPlan, ...]:
         """Plans that the batch layer runs by day, in the order of declaration."""
-        return tuple(p for p in map(_plan, self.groups) if isinstance(p, DailyPlan))
+        return tuple(plan for plan in self._plans.values() if isinstance(plan, DailyPlan))
+
+    @functools.cached_property
+    def _plans(self) -> dict[str, Plan]:
+        """Group to its plan, compiled once."""
+        return {group.name: compile_group(group) for group in self.groups}
 
 
 @functools.cache
@@ -95,10 +100,6 @@ def load_declarations(package: str = "features") -> Declarations:
         raise ConfigError(
             f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES and ON_DEMAND"
         ) from error
-
-
-def _plan(group: FeatureGroup) -> Plan:
-    return compile_group(group)
 
 
 def _named(kind: str, name: str, known: tuple[Named, ...]) -> Named:

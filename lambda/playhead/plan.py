@@ -43,8 +43,12 @@ def _columns_of(dimensions: Sequence[Dimension]) -> dict[str, str]:
 
 How = Literal["sum", "min", "max", "first", "last", "counts", "distinct"]
 
-GATHERED = ("counts", "distinct")
-"""Measures whose partials are texts of `playhead.gathered`."""
+_COMBINED: Mapping[How, Literal["sum", "min", "max", "collect"]] = {
+    **{"sum": "sum", "min": "min", "max": "max"},
+    # Of values behind their events' places.
+    **{"first": "min", "last": "max"},
+    **{"counts": "collect", "distinct": "collect"},
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Measure:
     def kind(self) -> dt.DataType:
         """The type of a partial."""
         return dt.int64 if self.how in ("sum", "min", "max") else dt.string
+
+    @property
+    def combined(self) -> Literal["sum", "min", "max", "collect"]:
+        """How the contributions of a day combine."""
+        return _COMBINED[self.how]
 
     def contribution(self, events: ir.Table) -> ir.IntegerValue:
         """int64, of sums and the least and greatest; never null to a sum."""
@@ -200,6 +209,30 @@ class SlidingPlan:
         windows = [*(e.windows for e in self.extremes), *(d.windows for d in self.distincts)]
         return {s.length for s in self.sums} | {length for own in windows for _, length in own}
 
+    @functools.cached_property
+    def bundles(self) -> list[list[Latest]]:
+        """What it has of the latest events, together where one frame gives it: lists of one value, as long as the
+        longest; and the sums and counts of the last K that match one filter.
+        """
+        events = lake_table("events", self.dimensions)
+        found: dict[tuple[object, ...], list[Latest]] = {}
+        for latest in self.latest:
+            where = resolve(latest.where, events).op()
+            same = ("list", resolve(latest.value, events).op()) if latest.how == "list" else ("sums", latest.k)
+            found.setdefault((where, *same), []).append(latest)
+        return list(found.values())
+
+    @property
+    def together(self) -> list[list[Gathered]]:
+        """What it gathers, together where one frame gives it: counts are, a sample is alone."""
+        counts = [each for each in self.gathered if each.how == "counts"]
+        return [*([counts] if counts else []), *([each] for each in self.gathered if each.how == "distinct")]
+
+    @property
+    def texts(self) -> list[str]:
+        """Columns of a tile that are texts behind their event's place: a bundle's, and what is gathered."""
+        return [*(bundle[0].name for bundle in self.bundles), *(each.name for each in self.gathered)]
+
     @property
     def reach(self) -> timedelta | None:
         """How long before a row the events may lie that it holds; None: ever so long, as in lists and lifetimes."""
@@ -286,7 +319,7 @@ class DailyPlan:
         """None: what an entity without a row has depends on how far the batch layer has come; see `merge.merge`."""
         return {}
 
-    @property
+    @functools.cached_property
     def numbers(self) -> list[str]:
         """The features that are made of sums, and of the least and greatest, alone."""
         kinds = {measure.name: measure.kind for measure in self.measures}
@@ -314,7 +347,7 @@ class DailyPlan:
             name=today_of(self.name),
             key=self.key,
             sums=tuple(WindowedSum(m.name, m, None) for m in self.measures if m.how == "sum"),
-            extremes=tuple(_extreme_of_day(m) for m in self.measures if m.how in _EXTREMES),
+            extremes=tuple(_extreme_of_day(m) for m in self.measures if m.combined in ("min", "max")),
             distincts=(),
             latest=(),
             derived=(),
@@ -330,9 +363,6 @@ class DailyPlan:
         )
 
 
-_EXTREMES: Mapping[str, Literal["min", "max"]] = {"min": "min", "max": "max", "first": "min", "last": "max"}
-
-
 def _extreme_of_day(measure: Measure) -> Extreme:
     ordered = measure.how in ("first", "last")
     window = ((measure.name, None),)
@@ -340,7 +370,7 @@ def _extreme_of_day(measure: Measure) -> Extreme:
         measure.name,
         measure.value,
         measure.where,
-        _EXTREMES[measure.how],
+        "min" if measure.combined == "min" else "max",
         ordered,
         measure.kind,
         window,

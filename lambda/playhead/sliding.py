@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from playhead.expressions import resolve
 from playhead.gathered import LEVELS, Collect, bound_of, is_of, level_of, value_text
-from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches, lake_table
+from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches
 from playhead.relations import BATCH_ORDER, PREFIX, T_MS, How, in_schema, milliseconds, placed, second_end
 from schemas.decode import SEPARATOR
 
@@ -22,7 +22,7 @@ def columns(plan: SlidingPlan) -> dict[str, How]:
     """The columns of a tile, beside key and time, and how ticks of one second combine."""
     sums: dict[str, How] = {s.name: "sum" for s in plan.sums}
     sums |= {name: "sum" for distinct in plan.distincts for name, _ in distinct.windows}
-    return sums | {e.name: e.how for e in plan.extremes} | dict.fromkeys(_texts(plan), "max")
+    return sums | {e.name: e.how for e in plan.extremes} | dict.fromkeys(plan.texts, "max")
 
 
 def listed_events(plan: SlidingPlan, events: ir.Table) -> ir.Table:
@@ -40,12 +40,6 @@ def distinct_pairs(plan: SlidingPlan, distinct: Distinct, events: ir.Table, orde
     window = ibis.window(group_by=[plan.key, "distinct_value"], order_by=list(order), preceding=1, following=0)
     previous_ms = valued.event_time_ms.sum().over(window) - valued.event_time_ms
     return valued.select(plan.key, "event_time_ms", previous_ms=previous_ms)
-
-
-def gathered_together(plan: SlidingPlan) -> list[list[Gathered]]:
-    """What the plan gathers, together where one frame gives it: counts are, a sample is alone."""
-    counts = [each for each in plan.gathered if each.how == "counts"]
-    return [*([counts] if counts else []), *([each] for each in plan.gathered if each.how == "distinct")]
 
 
 def gathered_values(
@@ -77,7 +71,7 @@ def gathered_texts(
 
     Args:
         plan: the windows.
-        together: one of `gathered_together`.
+        together: one of the plan's `together`.
         values: `gathered_values`.
         time: the column of their time.
         collect: the engine's.
@@ -94,10 +88,6 @@ def gathered_texts(
     kept = ibis.ifelse(levelled[name] < bound_of(levelled.level), levelled[name], ibis.null("string"))
     found = collect(levelled.mutate(**{name: kept}), [name], window)
     return found.mutate(**{name: found.level.cast("string").concat(found[name])})
-
-
-def _texts(plan: SlidingPlan) -> list[str]:
-    return [*(bundle[0].name for bundle in bundles(plan)), *(each.name for each in plan.gathered)]
 
 
 def ticks(
@@ -118,15 +108,15 @@ def ticks(
         events: with the key.
         listed: `listed_events` of the same events.
         pairs: `distinct_pairs` of the same events, for each of the plan's.
-        texts: `gathered_texts` of the same events, for each of `gathered_together`.
+        texts: `gathered_texts` of the same events, for each of the plan's `together`.
         order: columns that put a key's `listed` in `BATCH_ORDER`.
     """
     lengths = {s.length for s in plan.sums} | {length for e in plan.extremes for _, length in e.windows}
     entries = [_entries(plan, events)] if lengths else []
     expiries = [_expiries(plan, events, length) for length in sorted(filter(None, lengths))]
     different = [t for d, table in zip(plan.distincts, pairs, strict=True) for t in _different(plan, d, table)]
-    latest = [_latest(plan, bundle, listed, order) for bundle in bundles(plan)]
-    gathered = [_gathered(plan, own, table) for own, table in zip(gathered_together(plan), texts, strict=True)]
+    latest = [_latest(plan, bundle, listed, order) for bundle in plan.bundles]
+    gathered = [_gathered(plan, own, table) for own, table in zip(plan.together, texts, strict=True)]
     return [*entries, *expiries, *different, *latest, *gathered]
 
 
@@ -170,7 +160,7 @@ def rows(plan: SlidingPlan, tile: ir.Table, order: Sequence[str]) -> ir.Table:
         for name, _ in extreme.windows:
             plain = not extreme.ordered or extreme.placed
             values[name] = windows[name] if plain else _placed_value(windows[name], extreme.kind)
-    for bundle in bundles(plan):
+    for bundle in plan.bundles:
         values |= _values_of_latest(bundle, windows[bundle[0].name].substr(PREFIX))
     values |= {each.name: windows[each.name].substr(PREFIX) for each in plan.gathered}
     stamp = {T_MS: second_end(windows.tick_ms)}
@@ -212,19 +202,6 @@ def _different(plan: SlidingPlan, distinct: Distinct, pairs: ir.Table) -> list[i
             again = pairs.filter(apart < milliseconds(length))
             found.append(_tick(plan, again, again.previous_ms + milliseconds(length), {name: one}))
     return found
-
-
-def bundles(plan: SlidingPlan) -> list[list[Latest]]:
-    """What the plan has of the latest events, together where one frame gives it: lists of one value, as long as the
-    longest; and the sums and counts of the last K that match one filter.
-    """
-    events = lake_table("events", plan.dimensions)
-    found: dict[tuple[object, ...], list[Latest]] = {}
-    for latest in plan.latest:
-        where = resolve(latest.where, events).op()
-        same = ("list", resolve(latest.value, events).op()) if latest.how == "list" else ("sums", latest.k)
-        found.setdefault((where, *same), []).append(latest)
-    return list(found.values())
 
 
 def _latest(plan: SlidingPlan, bundle: list[Latest], events: ir.Table, order: Sequence[str]) -> ir.Table:
@@ -280,7 +257,7 @@ def _extreme_of(extreme: Extreme, events: ir.Table) -> ir.Value:
 
 def _tick(plan: SlidingPlan, table: ir.Table, tick_ms: ir.IntegerValue, given: Mapping[str, ir.Value]) -> ir.Table:
     """Key, tick_ms and every column of a tile: what is given, else what changes nothing."""
-    texts = {*_texts(plan), *(e.name for e in plan.extremes if e.ordered)}
+    texts = {*plan.texts, *(e.name for e in plan.extremes if e.ordered)}
     nothing: dict[str, ir.Value] = {
         c: _zero() if how == "sum" else ibis.null("string" if c in texts else "int64")
         for c, how in columns(plan).items()

@@ -9,12 +9,11 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
+from playhead.batch.events import SPARK_TYPES
 from playhead.days import end_ms_of
 from playhead.declare import Dimension
 from playhead.dimensions import arrow_schema, table_name, table_path
 from playhead.serving.dimension_table import digests
-
-_SPARK_TYPES = {"string": "STRING", "int64": "BIGINT"}
 
 
 def read_dimensions(spark: SparkSession, lake: Path, dimensions: Sequence[Dimension]) -> dict[str, DataFrame]:
@@ -29,7 +28,7 @@ def enrichment_digests(lake: Path, dimensions: Sequence[Dimension]) -> Callable[
 
 
 def _rows(spark: SparkSession, lake: Path, dimension: Dimension) -> DataFrame:
-    types = {field.name: _SPARK_TYPES[str(field.type)] for field in arrow_schema(dimension)}
+    types = {field.name: SPARK_TYPES[str(field.type)] for field in arrow_schema(dimension)}
     path = table_path(lake, dimension)
     if not path.is_dir():
         return spark.createDataFrame([], ", ".join(f"`{name}` {kind}" for name, kind in types.items()))

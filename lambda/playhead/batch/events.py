@@ -13,7 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from playhead.lake_files import DAY_FOLDER, finished_files
 from schemas.tables import lake_columns
 
-_SPARK_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
+SPARK_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
+"""Spark's names of the types of our schemas."""
 
 
 def digest_of(lake: Path, day: date) -> str | None:
@@ -34,7 +35,7 @@ def read_events(spark: SparkSession, lake: Path, days: Iterable[date]) -> DataFr
     Returns:
         The columns of `dated_events`, one row per event. Days without events add none.
     """
-    columns = {**{name: _SPARK_TYPES[kind] for name, kind in lake_columns().items()}, "dt": "STRING"}
+    columns = {**{name: SPARK_TYPES[kind] for name, kind in lake_columns().items()}, "dt": "STRING"}
     schema = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
     folders = [str(folder) for day in days if finished_files(folder := _folder(lake, day))]
     if not folders:

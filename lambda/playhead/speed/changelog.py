@@ -53,7 +53,7 @@ def _sliding(tables: StreamTableEnvironment, plan: SlidingPlan) -> GroupTables:
     on = relations.keyed(plan, events)
     listed = _ordered(tables, plan, on) if plan.latest else on
     pairs = [_pairs(tables, plan, distinct, on) for distinct in plan.distincts]
-    texts = [_gathered(tables, plan, each, on) for each in sliding.gathered_together(plan)]
+    texts = [_gathered(tables, plan, each, on) for each in plan.together]
     ticks = sliding.ticks(plan, on, listed, pairs, texts, (ARRIVAL,))
     tiles = _tiles(tables, plan, _ticks(tables, plan, ticks))
     framed = sliding.framed_extremes(plan, tiles, ROWTIME, _before)
