@@ -55,6 +55,17 @@ def settings(tmp_path: Path) -> Settings:
     return settings_on_free_ports(tmp_path / "home")
 
 
+@pytest.fixture(scope="module")
+def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a home whose Redis runs."""
+    settings = settings_on_free_ports(tmp_path_factory.mktemp("online") / "home")
+    try:
+        local_stack.start(settings, ("redis",))
+        yield settings
+    finally:
+        local_stack.stop(settings)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings of a running Kafka, Redis and Flink, in a home of their own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -19,7 +19,6 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from playhead import oracle
-from playhead import stack as local_stack
 from playhead.batch.backfill import backfill
 from playhead.batch.daily import DailyRun, run_days
 from playhead.checks import results
@@ -34,7 +33,6 @@ from playhead.published import published
 from playhead.serving.dimension_table import load_dimension, read_dimension
 from playhead.serving.online import open_online_store
 from playhead.serving.online_merge import MergedRow, OnlineMerge
-from tests.conftest import settings_on_free_ports
 from tests.lake import write_events
 from tests.parity.streams import START_MS, as_table, random_events
 from tests.spark import spark  # noqa: F401 — the fixture
@@ -59,17 +57,6 @@ class Week:
         """Settings of a copy of the home, on the same online store."""
         shutil.copytree(self.settings.home / "lake", home / "lake")
         return self.settings.model_copy(update={"home": home})
-
-
-@pytest.fixture(scope="module")
-def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings whose Redis runs."""
-    settings = settings_on_free_ports(tmp_path_factory.mktemp("online") / "home")
-    try:
-        local_stack.start(settings, ("redis",))
-        yield settings
-    finally:
-        local_stack.stop(settings)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from typer.testing import CliRunner
 from features.entities import artist as artist_entity
 from features.entities import is_play, tracks, user
 from playhead import dimensions
-from playhead import stack as local_stack
 from playhead.batch.dimensions import enrichment_digests
 from playhead.cli import app
 from playhead.compile import compile_group, meanings
@@ -36,7 +34,6 @@ from playhead.serving.packed import PackedRow, Packer
 from playhead.speed.decode import Dimensions, decode_batch, decoded_columns
 from playhead.testing import assert_values
 from schemas.decode import encode
-from tests.conftest import settings_on_free_ports
 from tests.test_speed_decode import EVENT, MAX_BYTES, NOON_MS, records
 
 HEADER = "track_id,artist_id,genre,tempo,valence,energy,duration_ms"
@@ -273,17 +270,6 @@ def test_a_column_that_the_file_does_not_have_as_declared_is_null(tmp_path: Path
 
 
 # --- loads ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings whose Redis runs."""
-    settings = settings_on_free_ports(tmp_path_factory.mktemp("online") / "home")
-    try:
-        local_stack.start(settings, ("redis",))
-        yield settings
-    finally:
-        local_stack.stop(settings)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as f
 
 from playhead.days import DAY, END_MS
+from playhead.serving.delta import delta_table
 
 
 def replace_days(frame: DataFrame, path: Path, days: Sequence[date]) -> None:
@@ -39,11 +39,11 @@ def read_days(spark: SparkSession, path: Path, first: date, last: date) -> DataF
 
 def count_rows(path: Path, first: date, last: date) -> int:
     """How many rows a table has of the days from `first` to `last`; 0 when there is none."""
-    # is_deltatable makes the folder that it asks about.
-    if not path.is_dir() or not DeltaTable.is_deltatable(str(path)):
+    table = delta_table(path)
+    if table is None:
         return 0
     dt = ds.field("dt")
-    return int(DeltaTable(str(path)).to_pyarrow_dataset().count_rows(dt.isin(_texts(first, last))))
+    return int(table.to_pyarrow_dataset().count_rows(dt.isin(_texts(first, last))))
 
 
 def _texts(first: date, last: date) -> list[str]:

@@ -15,7 +15,6 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import structlog
-from deltalake import DeltaTable
 
 from playhead.checks import results
 from playhead.config import Settings
@@ -23,6 +22,7 @@ from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.serving.asof import open_duckdb
+from playhead.serving.delta import delta_table
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
 from playhead.serving.training_set import features_at
 
@@ -143,10 +143,10 @@ def _check_service(settings: Settings, declarations: Declarations, name: str, sa
 def _served(settings: Settings, service: FeatureService, sample: int | None) -> pa.Table:
     """The log's rows, or a sample of them, in no particular order."""
     path = settings.lake / "served" / service.name
-    # is_deltatable makes the folder that it asks about.
-    if not path.is_dir() or not DeltaTable.is_deltatable(str(path)):
+    table_of_log = delta_table(path)
+    if table_of_log is None:
         raise _nothing_logged(path)
-    log_rows = DeltaTable(str(path)).to_pyarrow_dataset()
+    log_rows = table_of_log.to_pyarrow_dataset()
     stamps = [_stamp_of(group.name) for group in service.groups]
     needed = ["request_id", "serve_time", *keys_of(service), *columns_of(service), *stamps]
     missing = [column for column in needed if column not in log_rows.schema.names]

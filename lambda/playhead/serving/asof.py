@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from playhead.errors import InputError
 from playhead.lake_files import finished_files
+from playhead.serving.delta import delta_table
 
 MOMENT = pa.timestamp("us", tz="UTC")
 AT = dt.Timestamp(timezone="UTC", scale=6)
@@ -266,15 +267,14 @@ def _open(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckD
 
 
 def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
-    # Here, because `eval`, which must start fast, reads no Delta.
-    from deltalake import DeltaTable
+    # Here, as in `delta_table`.
     from deltalake.exceptions import DeltaError
 
-    # is_deltatable makes the folder that it asks about.
-    if not view.path.is_dir() or not DeltaTable.is_deltatable(str(view.path)):
-        return None
     try:
-        connection.register("delta", DeltaTable(str(view.path)).to_pyarrow_dataset())
+        table = delta_table(view.path)
+        if table is None:
+            return None
+        connection.register("delta", table.to_pyarrow_dataset())
     except DeltaError as error:
         raise _unreadable(view, error) from error
     return connection.table("delta")

@@ -5,11 +5,9 @@ Beside it stands the file in which the stream looks rows up; of groups of attrib
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from playhead.checks import results
 from playhead.config import Settings
@@ -29,17 +27,19 @@ from playhead.errors import InputError, did_you_mean
 from playhead.plan import AttributePlan
 from playhead.relations import DAY_MS
 from playhead.serving.asof import open_duckdb
+from playhead.serving.delta import delta_table
 from playhead.serving.online import OnlineStore, open_online_store
 from playhead.serving.packed import Packer
-from playhead.serving.spine import MOMENT, moments, read_table
+from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT, moments, read_table
+from playhead.stack.process import exclusive
 
 log = structlog.get_logger()
 
 VALID_FROM = "valid_from"
 """The column of a file that says from when a row holds; without it a row has always held."""
 
-EVENT_TIMESTAMP, CREATED_AT = "event_timestamp", "created_at"
-"""Columns of the table beside those of `arrow_schema`: `valid_from_ms` as a timestamp, and when the row was loaded."""
+CREATED_AT = "created_at"
+"""The column of the table that says when a row was loaded; `event_timestamp` is `valid_from_ms` as a timestamp."""
 
 _ONLINE_ROWS = 50_000
 
@@ -105,7 +105,7 @@ def load_dimension(
     plans = [plan for plan in declarations.attribute_plans if plan.dimension == dimension]
     since_ms = round(valid_from.timestamp() * 1_000) if valid_from else 0
     given = read_rows(files, dimension, since_ms)
-    with open_online_store(settings.redis) as store, _alone(settings.lake, dimension):
+    with open_online_store(settings.redis) as store, exclusive(_lock(settings.lake, dimension)):
         new, changed = _upsert(settings.lake, dimension, given)
         rows = read_dimension(settings.lake, dimension)
         write_rows(dimension, rows, lookup_file(settings.lake, dimension))
@@ -195,7 +195,7 @@ def read_dimension(lake: Path, dimension: Dimension) -> pa.Table:
                 f"dimension {dimension.name!r}: column {column!r} was loaded as {loaded[column]}, but is {kind} now",
                 hint=f"declare it under another name; or move {where} and {where}.arrow away, and load all files again",
             )
-    table = _table(lake, dimension)
+    table = delta_table(table_path(lake, dimension))
     if table is None:
         return arrow_schema(dimension).empty_table()
     schema = arrow_schema(dimension)
@@ -223,20 +223,11 @@ def digests(lake: Path, dimension: Dimension) -> Callable[[int], str]:
     return until
 
 
-@contextlib.contextmanager
-def _alone(lake: Path, dimension: Dimension) -> Iterator[None]:
-    """One load at a time: the stream's file is of the table as it is after the last."""
+def _lock(lake: Path, dimension: Dimension) -> Path:
+    """Of one load at a time: the stream's file is of the table as it is after the last."""
     file = table_path(lake, dimension).with_name(f".{dimension.name}.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-
-
-def _table(lake: Path, dimension: Dimension) -> DeltaTable | None:
-    path = table_path(lake, dimension)
-    # is_deltatable makes the folder that it asks about.
-    return DeltaTable(str(path)) if path.is_dir() and DeltaTable.is_deltatable(str(path)) else None
+    return file
 
 
 def _upsert(lake: Path, dimension: Dimension, given: pa.Table) -> tuple[int, int]:
@@ -255,7 +246,7 @@ def _upsert(lake: Path, dimension: Dimension, given: pa.Table) -> tuple[int, int
         EVENT_TIMESTAMP, stamped[VALID_FROM_MS].cast(pa.timestamp("ms", "UTC")).cast(MOMENT)
     )
     stamped = stamped.append_column(CREATED_AT, pa.repeat(pa.scalar(datetime.now(UTC), MOMENT), stamped.num_rows))
-    table = _table(lake, dimension)
+    table = delta_table(table_path(lake, dimension))
     if table is None:
         write_deltalake(table_path(lake, dimension), stamped, name=dimension.name)
     else:

@@ -8,7 +8,6 @@ map fingerprints by view, kafka_partition, kafka_offset, and the partition colum
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from deltalake.exceptions import DeltaError
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError, StackError
+from playhead.stack.process import exclusive
 from schemas.features_pb2 import ServedFeatures
 
 ENTITIES = ("user_id", "track_id", "artist_id")
@@ -147,8 +147,7 @@ class ServedTable:
     def _writing(self) -> Iterator[None]:
         try:
             # Delta lets two appends pass that hold the same transaction: between looking and writing nobody may write.
-            with (self.path.parent / f".{self.path.name}.lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with exclusive(self.path.parent / f".{self.path.name}.lock"):
                 yield
         except (DeltaError, pa.ArrowException) as error:
             raise StackError(

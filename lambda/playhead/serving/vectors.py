@@ -65,6 +65,8 @@ class _View:
         self._empty = plan.empty
         self._columns = [(f"{plan.name}__{name}", name) for name in service.features_of(group)]
         self._defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self._columns}
+        asked = [each.partition(".") for view in service.on_demand for each in view.inputs]
+        self.inputs = [(f"{plan.name}.{name}", name) for own, _, name in asked if own == plan.name]
         self._merge = OnlineMerge(plan) if isinstance(plan, DailyPlan) else None
         self._packer = Packer.of(plan)
 
@@ -188,12 +190,13 @@ class VectorService:
 
 
 def _read(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> dict[str, Value]:
-    """`group.feature` to value, without defaults."""
+    """What on-demand views are computed from: `group.feature` to value, without defaults."""
     found: dict[str, Value] = {}
     for view in views:
         entity = entities.get(view.key)
-        if entity is not None:
-            found |= {f"{view.name}.{name}": value for name, value in rows[view, entity].values.items()}
+        if entity is not None and view.inputs:
+            values = rows[view, entity].values
+            found.update((each, values.get(name)) for each, name in view.inputs)
     return found
 
 
