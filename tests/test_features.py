@@ -206,6 +206,10 @@ def test_the_moment_is_cut_to_the_second_wherever_it_comes_from() -> None:
         assert evaluate(service, master_data([]), spine, engine)["context__hour_sin"].to_pylist() == [here]
 
 
+def shown_as_json(name: str) -> str:
+    return CliRunner().invoke(app, ["features", "show", name, "--json"]).stdout
+
+
 def test_the_commands(tmp_path: Path) -> None:
     run, home = CliRunner().invoke, ["--home", str(tmp_path)]
     assert run(app, ["features", "plan", "--check", *home]).exit_code == 1
@@ -215,6 +219,8 @@ def test_the_commands(tmp_path: Path) -> None:
     again = run(app, ["features", "plan", "--check", *home])
     assert (again.exit_code, again.stdout) == (0, "no changes: the registry holds what is declared\n")
     assert "Top 5 of track_genre" in run(app, ["features", "show", "listener_daily.top_genres_30d"]).stdout
+    assert "Mean of track_valence (a decimal, times 1,000) where" in shown_as_json("listener.valence_last_20")
+    assert "tempo of the dimension track (a decimal, times 10)" in shown_as_json("track_item.tempo")
     assert "_context(moment)" in run(app, ["features", "show", "context.hour_sin"]).stdout
     assert "on demand" in run(app, ["features", "list", *home]).stdout
     shown = run(app, ["features", "show", "listener.skip_rate_1h"]).stdout

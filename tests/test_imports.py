@@ -43,6 +43,7 @@ ALONE = (
     "changelogs",
     "expressions",
     "merge",
+    "nodes",
     "plan",
     "relations",
     "days",

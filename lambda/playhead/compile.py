@@ -47,21 +47,8 @@ from playhead.declare import (
 )
 from playhead.errors import DeclarationError
 from playhead.expressions import resolve
-from playhead.plan import (
-    AttributePlan,
-    Computed,
-    DailyPlan,
-    Distinct,
-    Extreme,
-    How,
-    Latest,
-    Measure,
-    Plan,
-    SessionPlan,
-    SlidingPlan,
-    WindowedSum,
-    events_table,
-)
+from playhead.nodes import Computed, Distinct, Extreme, How, Latest, Measure, WindowedSum
+from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan, events_table
 
 _SUM, _COUNT = "__sum", "__count"
 """Behind a mean's name: what it is made of. No declared name has two _ together."""

@@ -13,7 +13,8 @@ from playhead.declare import Dimension
 from playhead.dimensions import enriched
 from playhead.expressions import resolve
 from playhead.gathered import day_texts, value_text
-from playhead.plan import DailyPlan, Measure
+from playhead.nodes import Measure
+from playhead.plan import DailyPlan
 from playhead.relations import in_schema, placed
 from schemas.tables import lake_ibis_schema
 

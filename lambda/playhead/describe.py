@@ -103,8 +103,7 @@ def _words(feature: Feature, dimensions: Sequence[Dimension] = ()) -> Mapping[st
     if isinstance(feature, Ratio):
         return {feature.name: f"{feature.numerator} / {feature.denominator}"}
     if isinstance(feature, Attribute):
-        digits = feature.of.digits(feature.name)
-        unit = f", in units of 10^-{digits}" if digits else ""
+        unit = _unit(feature.of.digits(feature.name))
         return {feature.name: f"{feature.name} of the dimension {feature.of.name}{unit}"}
     if isinstance(feature, Derived):
         return {feature.name: repr(feature.value).replace("_.", "")}
@@ -112,11 +111,26 @@ def _words(feature: Feature, dimensions: Sequence[Dimension] = ()) -> Mapping[st
     if isinstance(feature, LastK | TopK):
         what = f"{'Last' if isinstance(feature, LastK) else 'Top'} {feature.k}"
     if hasattr(feature, "value"):
-        what += f" of {_text(feature.value, dimensions)}"
+        column = _text(feature.value, dimensions)
+        what += f" of {column}{_unit(_digits(column, dimensions))}"
     if hasattr(feature, "where"):
         what += f" where {_text(feature.where, dimensions)}"
     windows = [f", {_window(window)}" for window in getattr(feature, "over", ())] or [""]
     return {name: what + window for name, window in zip(names_of(feature), windows, strict=True)}
+
+
+def _digits(column: str, dimensions: Sequence[Dimension]) -> int:
+    """Digits behind the point of a dimension's column; 0 of what is none."""
+    own = {e: d.digits(c) for d in dimensions for e, c in zip(d.event_columns, d.columns, strict=True)}
+    return own.get(column, 0)
+
+
+def _unit(digits: int) -> str:
+    """
+    >>> _unit(3), _unit(0)
+    (' (a decimal, times 1,000)', '')
+    """
+    return f" (a decimal, times {10**digits:,})" if digits else ""
 
 
 def _window(window: Sliding | Lifetime | LatestEvents | Session | Days) -> str:

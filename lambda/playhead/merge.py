@@ -20,7 +20,8 @@ from ibis.expr.operations import Field
 
 from playhead.expressions import operation, vectorised
 from playhead.gathered import number, top
-from playhead.plan import DailyPlan, Measure
+from playhead.nodes import Measure
+from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, PREFIX
 
 SPEED_DAYS = 3

@@ -16,7 +16,8 @@ import ibis
 import ibis.expr.types as ir
 
 from playhead.expressions import resolve
-from playhead.plan import Distinct, Extreme, Measure, SessionPlan
+from playhead.nodes import Distinct, Extreme, Measure
+from playhead.plan import SessionPlan
 from playhead.relations import PREFIX, T_MS, TIME_DIGITS, in_schema, milliseconds, placed, placed_back, second_end
 
 _NUMBER = 4 * 10**18

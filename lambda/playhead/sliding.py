@@ -13,7 +13,8 @@ import ibis.expr.types as ir
 
 from playhead.expressions import resolve
 from playhead.gathered import LEVELS, Collect, bound_of, is_of, level_of, value_text
-from playhead.plan import Distinct, Extreme, Gathered, Latest, SlidingPlan, any_matches
+from playhead.nodes import Distinct, Extreme, Gathered, Latest
+from playhead.plan import SlidingPlan, any_matches
 from playhead.relations import BATCH_ORDER, PREFIX, T_MS, How, in_schema, milliseconds, placed, second_end
 from schemas.decode import SEPARATOR
 

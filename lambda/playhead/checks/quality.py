@@ -18,7 +18,8 @@ import ibis.expr.operations as ops
 from playhead.checks import results
 from playhead.config import Settings
 from playhead.expressions import resolve
-from playhead.plan import DailyPlan, Measure, events_table
+from playhead.nodes import Measure
+from playhead.plan import DailyPlan, events_table
 from schemas.playback_pb2 import PlaybackEvent
 from schemas.playhead_options_pb2 import Rule, rule
 from schemas.tables import event_columns

@@ -44,6 +44,7 @@ def load(
 ) -> None:
     """Bring rows into a dimension. A row holds from its valid_from until the next row of its key.
 
+    Needs Redis (`playhead up`): columns that are features are online at once.
     Rows of a key and valid_from that are there already take the place of the old; loading a file again changes nothing.
     The speed job sees them within seconds, for events from then on; the past is made anew by `playhead backfill` and
     `playhead batch run`, which find the days that it touches.

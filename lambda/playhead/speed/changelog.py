@@ -12,7 +12,8 @@ from pyflink.table import StreamTableEnvironment
 
 from playhead import changelogs, relations, sessions, sliding
 from playhead.gathered import collected_as_multiset
-from playhead.plan import Distinct, Gathered, SessionPlan, SlidingPlan, SpeedPlan, lake_table
+from playhead.nodes import Distinct, Gathered
+from playhead.plan import SessionPlan, SlidingPlan, SpeedPlan, lake_table
 from playhead.speed import sql
 from playhead.speed.source import barrier, state_ttl
 
