@@ -110,9 +110,8 @@ def load_dimension(
         rows = read_dimension(settings.lake, dimension)
         write_rows(dimension, rows, lookup_file(settings.lake, dimension))
         at_ms = now_ms()
-        current = _current(
-            rows.join(given.select([dimension.key]), dimension.key, join_type="left semi"), dimension, at_ms
-        )
+        read = rows.join(given.select([dimension.key]), dimension.key, join_type="left semi")
+        current = _current(read, dimension, at_ms)
         online = {plan.name: _publish(store, plan, current) for plan in plans}
     done = Loaded(
         dimension=name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from playhead.declare import Dimension
-from playhead.dimensions import Lookup, lookup_file
+from playhead.dimensions import Lookup, arrow_schema, lookup_file, sorted_rows
 from schemas.decode import decode
 from schemas.tables import event_columns
 
@@ -61,15 +61,16 @@ class Dimensions:
         self._lake = lake
         self._open: dict[str, tuple[tuple[int, int], Lookup]] = {}
 
-    def lookups(self) -> list[Lookup | None]:
-        """A lookup of each; None where there is no file."""
-        return [self._lookup(dimension, lookup_file(self._lake, dimension)) for dimension in self.all]
+    def lookups(self) -> list[Lookup]:
+        """A lookup of each."""
+        return [self._lookup(dimension) for dimension in self.all]
 
-    def _lookup(self, dimension: Dimension, file: Path) -> Lookup | None:
+    def _lookup(self, dimension: Dimension) -> Lookup:
+        file = lookup_file(self._lake, dimension)
         try:
             found = file.stat()
         except FileNotFoundError:
-            return None
+            return Lookup(dimension, sorted_rows(dimension, arrow_schema(dimension).empty_table()))
         identity = (found.st_ino, found.st_mtime_ns)
         known = self._open.get(dimension.name)
         if known is None or known[0] != identity:
@@ -81,25 +82,17 @@ class Dimensions:
         return Dimensions, (self._lake, self.all)
 
 
-def enriched_columns(
-    dimensions: Sequence[Dimension],
-    lookups: Sequence[Lookup | None],
-    columns: Mapping[str, Sequence[Any]],
-) -> dict[str, Sequence[Any]]:
+def enriched_columns(lookups: Sequence[Lookup], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
     """The dimensions' columns for a batch of events.
 
     Args:
-        dimensions: which.
-        lookups: of each; None knows nothing.
+        lookups: of the dimensions.
         columns: the events' own, among them the keys and `event_time_ms`; null where there is no event.
     """
-    found: dict[str, Sequence[Any]] = {}
     moments_ms = [moment or 0 for moment in columns["event_time_ms"]]
-    for dimension, lookup in zip(dimensions, lookups, strict=True):
-        if lookup is None:
-            found |= {name: [None] * len(moments_ms) for name in dimension.event_columns}
-        else:
-            found |= lookup.values(columns[dimension.key], moments_ms)
+    found: dict[str, Sequence[Any]] = {}
+    for lookup in lookups:
+        found |= lookup.values(columns[lookup.dimension.key], moments_ms)
     return found
 
 
@@ -130,6 +123,6 @@ def decode_batch(records: pd.DataFrame, max_bytes: int, dimensions: Dimensions |
     values = zip(*rows, strict=True) if rows else ([] for _ in names)
     columns: dict[str, Sequence[Any]] = dict(zip(names, map(list, values), strict=True))
     if dimensions is not None:
-        columns |= enriched_columns(dimensions.all, dimensions.lookups(), columns)
+        columns |= enriched_columns(dimensions.lookups(), columns)
     # Object columns: pandas would turn an integer column with nulls into floats, which cannot hold every int64.
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})

@@ -15,7 +15,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from playhead.declare import Dimension
-from playhead.dimensions import Lookup, Tables, sorted_rows, together
+from playhead.dimensions import Lookup, Tables, rows_of, sorted_rows, table_name, together
 from playhead.plan import SpeedPlan, lake_table
 from playhead.relations import BATCH_ORDER, T_MS
 from playhead.speed import sql
@@ -57,10 +57,10 @@ def _schema(plan: SpeedPlan) -> dict[str, dt.DataType]:
 
 
 def _enriched(events: pa.Table, dimensions: Sequence[Dimension], tables: Tables) -> pa.Table:
-    rows = {d.name: tables[d.name] for d in dimensions if d.name in tables}
-    lookups = [Lookup(d, sorted_rows(d, rows[d.name])) if d.name in rows else None for d in dimensions]
+    rows = rows_of(dimensions, tables)
+    lookups = [Lookup(dimension, sorted_rows(dimension, rows[table_name(dimension)])) for dimension in dimensions]
     keys = {"event_time_ms", *(dimension.key for dimension in dimensions)}
-    found = enriched_columns(dimensions, lookups, {name: events[name].to_pylist() for name in keys})
+    found = enriched_columns(lookups, {name: events[name].to_pylist() for name in keys})
     types = {name: kind for dimension in dimensions for name, kind in dimension.event_columns.items()}
     for name, kind in types.items():
         events = events.append_column(name, pa.array(found[name], pa.type_for_alias(kind)))
