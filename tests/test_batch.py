@@ -32,8 +32,10 @@ from playhead.local.changelog import changelog
 from playhead.published import published
 from playhead.serving.dimension_table import load_dimension, read_dimension
 from playhead.serving.online import open_online_store
-from playhead.serving.online_merge import MergedRow, OnlineMerge
+from playhead.serving.online_merge import OnlineMerge
+from playhead.serving.reading import Status
 from tests.lake import write_events
+from tests.memory import read_at, values_of
 from tests.parity.streams import START_MS, as_table, random_events
 from tests.spark import spark  # noqa: F401 — the fixture
 
@@ -115,27 +117,26 @@ def test_genres_come_from_the_catalog(week: Week) -> None:
     assert all(row["genres"] == [{"genre": "jazz", "share": 1.0}] for row in rows)
 
 
-def online_row(settings: Settings, user: str, at_ms: int) -> MergedRow:
+def online_row(settings: Settings, user: str, at_ms: int) -> tuple[Status, int | None, dict[str, Any]]:
     """What is merged online of a listener without a row of the speed layer."""
-    merge = OnlineMerge(LISTENER)
-    keys = merge.rows_of(user, at_ms - at_ms % 86_400_000)
     with open_online_store(settings.redis) as store:
-        found = dict(zip(keys, store.read_many(keys), strict=True))
-    (row,) = merge.merged([user], at_ms, found)
-    return row
+        found = read_at(store, OnlineMerge(LISTENER), [user], at_ms)
+    (status,), (stamp,), (values,) = found.status.tolist(), found.stamps.to_list(), values_of(found)
+    return Status(status), stamp, values
 
 
-def test_the_online_store_gets_the_partials_and_lists(week: Week) -> None:
+def test_the_online_store_gets_the_windows_and_lists(week: Week) -> None:
     end_ms = end_ms_of(week.days[-1])
-    row, stranger = (online_row(week.settings, user, end_ms) for user in ("u0", "nobody"))
-    assert (row.status, row.event_timestamp_ms) == ("present", end_ms)
-    assert row.values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 29)
+    status, stamp, values = online_row(week.settings, "u0", end_ms)
+    assert (status, stamp) == (Status.PRESENT, end_ms)
+    assert values["plays_30d"] == naive_plays(EVENTS, "u0", week.days[-1], 29)
     known = {"track": read_dimension(week.settings.lake, load_declarations().dimension("track")).to_pylist()}
     group = load_declarations().group("listener_daily")
-    assert row.values == oracle.values_at(group, oracle.enriched(group, EVENTS, known), "u0", end_ms)
-    assert row.values["top_genres_30d"] == ["jazz"]
-    assert (stranger.status, stranger.values["plays_30d"]) == ("missing", 0)
-    assert online_row(week.settings, "u0", end_ms + 3 * 86_400_000).status == "stale"
+    assert values == oracle.values_at(group, oracle.enriched(group, EVENTS, known), "u0", end_ms)
+    assert values["top_genres_30d"] == ["jazz"]
+    stranger, _, empty = online_row(week.settings, "nobody", end_ms)
+    assert (stranger, empty["plays_30d"]) == (Status.MISSING, 0)
+    assert online_row(week.settings, "u0", end_ms + 3 * 86_400_000)[0] == Status.STALE
     with open_online_store(week.settings.redis) as store:
         everybody, own = store.read_list("top_tracks"), store.read_list("top_tracks", "u0")
     assert set(own or []) <= set(everybody or [])

@@ -31,6 +31,7 @@ LAYERS = {
 """Engine to the folders of `lambda/playhead` that may import it."""
 
 ALONE = (
+    "columns",
     "declare",
     "declarations",
     "dimensions",

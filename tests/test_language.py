@@ -20,13 +20,16 @@ from playhead.declare import (
     sliding,
 )
 from playhead.evaluate import evaluate
-from playhead.plan import AttributePlan, speed_plan
+from playhead.plan import AttributePlan, DailyPlan, speed_plan
+from playhead.relations import day_key
 from playhead.serving.deployed import compare
+from playhead.serving.online import OnlineStore
 from playhead.serving.packed import Packer
 from playhead.serving.registry import apply
 from playhead.serving.served_table import served_schema
 from playhead.serving.vectors import VectorService
 from playhead.serving.views import feast_objects
+from tests.memory import MemoryRedis
 from tests.parity.groups import ALL
 from tests.parity.streams import as_table, many_streams, spine_of
 from tests.test_golden import duckdb, flink, spark
@@ -65,8 +68,13 @@ def test_one_more_line_in_a_group_is_a_feature_everywhere(name: str, settings: S
     assert output in [field.name for field in view.features]
     assert f"{name}__{output}" in served_schema(service, now).names
     assert Packer.of(plan).unpack(Packer.of(plan).pack(0, {output: 3})).values[output] == 3  # type: ignore[union-attr]
-    (served,) = VectorService(service, now)._shared
-    assert dict(served.served({output: 3}))[f"{name}__{output}"] == 3
+    redis = MemoryRedis()
+    if isinstance(plan, DailyPlan):
+        redis.put(Packer.of(plan.today), day_key("u1", 0), 0, {feature.name: 3})
+    else:
+        redis.put(Packer.of(plan), "u1", 0, {output: 3})
+    fetched = VectorService(service, now).fetch(OnlineStore(redis, "memory"), {plan.key: "u1"}, lambda: 1.0)
+    assert fetched.to_arrow()[f"{name}__{output}"].to_pylist() == [3]
 
 
 PARITY: dict[type, set[type[Window]]] = {}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ibis import _
 
 from features.entities import ends_play, is_play, is_skip, user
+from playhead.columns import Column, concatenated
 from playhead.compile import compile_group
 from playhead.declare import (
     Count,
@@ -36,7 +37,17 @@ from playhead.declare import (
     days,
 )
 from playhead.local.changelog import changelog
-from playhead.merge import SPEED_DAYS, Merged, Partials, day_of, merge
+from playhead.merge import (
+    LAGS,
+    SPEED_DAYS,
+    Merged,
+    Partials,
+    Windows,
+    day_of,
+    merge,
+    published,
+    published_columns,
+)
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, T_MS
 from tests.parity.streams import START_MS, as_table
@@ -150,6 +161,23 @@ class Layers:
         begins_ms = ends_ms - published * DAY_MS
         return merge(PLAN, q_ms, begins_ms, ends_ms, self.items(batch), self.items(speed))
 
+    def merged_from_windows(self, asked: Sequence[tuple[str, int]], late_days: int) -> Merged:
+        """The same from what is published of windows: each row with that of its own E."""
+        q_ms = np.array([time_ms for _listener, time_ms in asked])
+        ends_ms = day_of(q_ms) - late_days * DAY_MS
+        made = []
+        for (who, _time), end in zip(asked, ends_ms.tolist(), strict=True):
+            days = [end - (i + 1) * DAY_MS for i in range(PUBLISHED_DAYS)]
+            made.append(published(PLAN, self.items([(0, day, self.partial(who, day)) for day in days]), end, 1))
+        speed = [
+            (row, q // DAY_MS * DAY_MS - j * DAY_MS, self.partial(who, q // DAY_MS * DAY_MS - j * DAY_MS, q))
+            for row, (who, q) in enumerate(asked)
+            for j in range(SPEED_DAYS)
+        ]
+        values = {name: concatenated([each[name] for each in made]) for name in published_columns(PLAN)}
+        batch = Windows(np.arange(len(asked)), np.full(len(asked), late_days), values)
+        return merge(PLAN, q_ms, ends_ms - PUBLISHED_DAYS * DAY_MS, ends_ms, batch, self.items(speed))
+
     def items(self, known: Sequence[tuple[int, int, list[Any] | None]]) -> Partials:
         """Those of the days that have events, in any order."""
         items = [(row, day_ms, values) for row, day_ms, values in known if values is not None]
@@ -158,7 +186,7 @@ class Layers:
             np.array([row for row, _, _ in items], np.int64),
             np.array([day_ms for _, day_ms, _ in items], np.int64),
             {
-                m.name: pa.array([v[place] for _, _, v in items], m.kind.to_pyarrow())
+                m.name: Column.of_list([v[place] for _, _, v in items], m.kind.to_pyarrow())
                 for place, m in enumerate(PLAN.measures)
             },
         )
@@ -183,6 +211,16 @@ def test_the_value_is_the_naive_one_however_late_the_batch(events: list[Event], 
         merged = layers.merged(asked, late_days)
         assert merged.values.to_pylist() == expected, late_days
         assert not any(flags.any() for flags in merged.stale.values())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=streams(), seed=st.integers(0, 2**32))
+def test_what_is_published_of_windows_gives_what_their_days_give(events: list[Event], seed: int) -> None:
+    layers, asked = Layers(events), asked_of(events, seed)
+    for late_days in LAGS:
+        days, windows = layers.merged(asked, late_days), layers.merged_from_windows(asked, late_days)
+        assert windows.values.equals(days.values), late_days
+        assert not any(flags.any() for flags in windows.stale.values())
 
 
 @pytest.mark.parametrize("late_days", [SPEED_DAYS, SPEED_DAYS + 1, 40])

@@ -6,28 +6,28 @@ import random
 from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from playhead import oracle
+from playhead.columns import Column
 from playhead.config import Settings
 from playhead.days import DAY, end_ms_of
 from playhead.declarations import load_declarations
 from playhead.local.changelog import changelog
-from playhead.merge import SPEED_DAYS
+from playhead.merge import SPEED_DAYS, Partials, published
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, T_MS
-from playhead.serving.online_merge import (
-    DAY_MS_OF,
-    EVERYBODY,
-    Found,
-    OnlineMerge,
-)
-from playhead.serving.packed import Packer, Refused
+from playhead.serving.online import key_of
+from playhead.serving.online_merge import EVERYBODY, OnlineMerge
+from playhead.serving.packed import Packer
+from playhead.serving.reading import Status
 from playhead.serving.registry import apply
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
 from playhead.serving.training_set import features_at
 from tests.archive import publish, write_rows
+from tests.memory import MemoryRedis, values_of
 from tests.parity.streams import as_table, moments, random_events
 
 DECLARED = load_declarations()
@@ -66,45 +66,44 @@ class Layers:
             if day_ms < end_ms_of(last)
         ]
 
-    def online(self, merge: OnlineMerge, entities: list[str], at_ms: int, end_ms: int) -> Found:
-        """What Redis has at a moment, packed and read again."""
-        held: dict[tuple[str, str], bytes] = {(merge.end.name, EVERYBODY): merge.end.pack(end_ms, {})}
+    def online(self, merge: OnlineMerge, at_ms: int, end_ms: int) -> MemoryRedis:
+        """What Redis has at a moment."""
+        redis = MemoryRedis()
+        redis.put(merge.end, EVERYBODY, end_ms, {})
         for entity, days in self.days.items():
-            published = [day for day in days if end_ms - self.plan.longest * DAY_MS <= day < end_ms]
-            columns = {name: [days[day][name] for day in published] for name in self.names}
-            if published:
-                held[merge.published.name, entity] = merge.published.pack(end_ms, {DAY_MS_OF: published} | columns)
+            inside = [day for day in days if end_ms - self.plan.longest * DAY_MS <= day < end_ms]
+            if inside:
+                values = {
+                    m.name: Column.of_list([days[day][m.name] for day in inside], m.kind.to_pyarrow())
+                    for m in self.plan.measures
+                }
+                partials = Partials(np.zeros(len(inside), np.int64), np.array(inside), values)
+                made = published(self.plan, partials, end_ms, 1)
+                redis.put(merge.published, entity, end_ms, {name: own.to_list()[0] for name, own in made.items()})
         for row in self.rows:
             if row[T_MS] <= at_ms:
-                held[merge.today.name, row[self.plan.key]] = merge.today.pack(
-                    row[T_MS], {n: row[n] for n in self.names}
-                )
-        keys = (key for entity in entities for key in merge.rows_of(entity, at_ms - at_ms % DAY_MS))
-        return {(packer, name): read(packer, held.get((packer.name, name))) for packer, name in keys}
+                redis.put(merge.today, row[self.plan.key], row[T_MS], {n: row[n] for n in self.names})
+        return redis
 
     @property
     def names(self) -> list[str]:
         return [measure.name for measure in self.plan.measures]
 
 
-def read(packer: Packer, row: bytes | None) -> Any:
-    return None if row is None else packer.unpack(row)
-
-
-@pytest.mark.parametrize("late_days", range(SPEED_DAYS))
+@pytest.mark.parametrize("late_days", range(-1, SPEED_DAYS))
 @pytest.mark.parametrize("plan", DECLARED.daily_plans, ids=lambda plan: plan.name)
 def test_what_is_served_is_the_naive_count_however_late_the_batch(plan: DailyPlan, late_days: int) -> None:
-    events = weeks(late_days)
+    events = weeks(late_days + 1)
     layers, merge = Layers(plan, events), OnlineMerge(plan)
     known = oracle.enriched(GROUPS[plan.name], events, {})
     entities = [*layers.days, "nobody"]
     for at_ms in moments(events, late_days, 25):
-        found = layers.online(merge, entities, at_ms, at_ms - at_ms % DAY_MS - late_days * DAY_MS)
-        for entity, row in zip(entities, merge.merged(entities, at_ms, found), strict=True):
-            assert row.values == oracle.values_at(GROUPS[plan.name], known, entity, at_ms)
-            assert row.status in ("present", "missing")
-            assert (row.status == "present") == (row.event_timestamp_ms is not None)
-            assert row.event_timestamp_ms is None or row.event_timestamp_ms <= at_ms
+        redis = layers.online(merge, at_ms, at_ms - at_ms % DAY_MS - late_days * DAY_MS)
+        found = redis.read(merge, entities, at_ms)
+        assert values_of(found) == [oracle.values_at(GROUPS[plan.name], known, entity, at_ms) for entity in entities]
+        assert set(found.status.tolist()) <= {Status.PRESENT, Status.MISSING}
+        assert ((found.status == Status.PRESENT) == found.stamps.valid).all()
+        assert all(stamp is None or stamp <= at_ms for stamp in found.stamps.to_list())
 
 
 def test_rows_of_a_batch_that_is_publishing_and_of_one_before_it_count_alike() -> None:
@@ -113,13 +112,43 @@ def test_rows_of_a_batch_that_is_publishing_and_of_one_before_it_count_alike() -
     layers, merge = Layers(plan, events), OnlineMerge(plan)
     at_ms = events[-1]["event_time_ms"]
     day_ms, entities = at_ms - at_ms % DAY_MS, list(layers.days)
-    new, old = (layers.online(merge, entities, at_ms, day_ms - late * DAY_MS) for late in (0, 1))
-    publishing = new | {(merge.end, EVERYBODY): old[merge.end, EVERYBODY]}
-    assert merge.merged(entities, at_ms, publishing) == merge.merged(entities, at_ms, new)
-    # Who was not heard of since has a row of an older batch.
-    quiet = [entity for entity in entities if not any(day >= day_ms - DAY_MS for day in layers.days[entity])]
-    before = new | {(merge.published, entity): old[merge.published, entity] for entity in quiet}
-    assert merge.merged(entities, at_ms, before) == merge.merged(entities, at_ms, new)
+    new, old = (layers.online(merge, at_ms, day_ms - late * DAY_MS) for late in (0, 1))
+    expected = values_of(new.read(merge, entities, at_ms))
+    end = key_of(merge.end.name, EVERYBODY)
+    publishing = MemoryRedis(new.rows | {end: old.rows[end]})
+    assert values_of(publishing.read(merge, entities, at_ms)) == expected
+
+
+def test_somebody_whose_last_row_is_of_an_older_batch_has_had_nothing_since() -> None:
+    plan = DECLARED.daily_plans[0]
+    events = weeks(7)
+    layers, merge = Layers(plan, events), OnlineMerge(plan)
+    at_ms = events[-1]["event_time_ms"] + plan.longest * DAY_MS
+    day_ms, entities = at_ms - at_ms % DAY_MS, list(layers.days)
+    then = layers.online(merge, at_ms, day_ms - plan.longest * DAY_MS)
+    assert len(then.rows) > 1 + len(entities)
+    redis = MemoryRedis(then.rows | layers.online(merge, at_ms, day_ms).rows)
+    found = redis.read(merge, entities, at_ms)
+    assert values_of(found) == [oracle.values_at(GROUPS[plan.name], [], entity, at_ms) for entity in entities]
+
+
+def test_the_speed_layers_days_are_read_from_the_end_on_and_all_when_the_store_was_emptied() -> None:
+    plan = DECLARED.daily_plans[0]
+    events = weeks(7)
+    layers, merge = Layers(plan, events), OnlineMerge(plan)
+    at_ms = events[-1]["event_time_ms"]
+    entities = list(layers.days)
+    redis = layers.online(merge, at_ms, at_ms - at_ms % DAY_MS)
+    expected = values_of(redis.read(merge, entities, at_ms))
+    assert redis.round_trips == 1
+    assert len(merge.ask(entities, at_ms - at_ms % DAY_MS).keys) == 1 + 2 * len(entities)
+    late = layers.online(merge, at_ms, at_ms - at_ms % DAY_MS - 2 * DAY_MS)
+    assert values_of(late.read(merge, entities, at_ms)) == expected
+    assert late.round_trips == 2
+    late.rows.pop(key_of(merge.end.name, EVERYBODY))
+    for entity in entities:
+        late.rows.pop(key_of(merge.published.name, entity), None)
+    assert set(late.read(merge, entities, at_ms).status.tolist()) == {Status.STALE}
 
 
 def test_a_batch_too_far_behind_and_rows_of_another_meaning_are_told_apart() -> None:
@@ -128,11 +157,14 @@ def test_a_batch_too_far_behind_and_rows_of_another_meaning_are_told_apart() -> 
     layers, merge = Layers(plan, events), OnlineMerge(plan)
     at_ms = events[-1]["event_time_ms"]
     entities = list(layers.days)
-    stale = layers.online(merge, entities, at_ms, at_ms - at_ms % DAY_MS - SPEED_DAYS * DAY_MS)
-    for row in merge.merged(entities, at_ms, stale):
-        assert (row.status, set(row.values.values())) == ("stale", {None})
-    refused = dict(stale) | {(merge.end, EVERYBODY): Refused("fingerprint")}
-    assert {(row.status, len(row.values)) for row in merge.merged(entities, at_ms, refused)} == {("refused", 0)}
+    redis = layers.online(merge, at_ms, at_ms - at_ms % DAY_MS - SPEED_DAYS * DAY_MS)
+    stale = redis.read(merge, entities, at_ms)
+    assert set(stale.status.tolist()) == {Status.STALE}
+    assert all(set(row.values()) == {None} for row in values_of(stale))
+    redis.put(Packer(merge.end.name, [], "0" * 16), EVERYBODY, at_ms, {})
+    refused = redis.read(merge, entities, at_ms)
+    assert set(refused.status.tolist()) == {Status.REFUSED}
+    assert all(set(row.values()) == {None} for row in values_of(refused))
 
 
 @pytest.mark.parametrize("behind", [-5, 0, 1, 2, 20])

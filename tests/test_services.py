@@ -13,10 +13,13 @@ from playhead.errors import ConfigError, DeclarationError, InputError, UnknownNa
 from playhead.evaluate import evaluate
 from playhead.services import load_services
 from playhead.serving.deployed import compare
+from playhead.serving.online import OnlineStore
+from playhead.serving.packed import Packer
 from playhead.serving.registry import applied_service, apply, open_feature_store
 from playhead.serving.served_table import served_schema
 from playhead.serving.spine import columns_of, keys_of, with_defaults
 from playhead.serving.vectors import VectorService
+from tests.memory import MemoryRedis
 from tests.parity.streams import as_table, random_events, spine_of
 
 FILLED = """
@@ -64,8 +67,9 @@ def test_the_server_and_its_log_have_those_only(two: tuple[FeatureService, ...])
     declarations = Declarations(features.GROUPS, two)
     names = served_schema(two[1], declarations).names
     assert [name for name in names if "__" in name] == [*columns_of(two[1]), "track__event_timestamp_ms"]
-    (view,) = VectorService(two[1], declarations)._candidate
-    assert [column for column, _ in view.served({})] == ["track__plays_1h", "track__skips_1h"]
+    fetched = VectorService(two[1], declarations).fetch(OnlineStore(MemoryRedis(), "memory"), {}, lambda: 1.0)
+    assert [*fetched.columns] == columns_of(two[1])
+    assert [*fetched.event_timestamps_ms] == ["track"]
 
 
 def test_defaults_stand_in_place_of_nulls_served_and_computed(tmp_path: Path) -> None:
@@ -82,8 +86,10 @@ def test_defaults_stand_in_place_of_nulls_served_and_computed(tmp_path: Path) ->
             assert plain[column].null_count
             expected = [default if value is None else value for value in plain[column].to_pylist()]
             assert found[column].to_pylist() == expected
-    view = VectorService(service, Declarations(features.GROUPS, (service,)))._shared[0]
-    served = dict(view.served({"plays_1m": 3, "skip_rate_1h": None}))
+    declarations, redis = Declarations(features.GROUPS, (service,)), MemoryRedis()
+    redis.put(Packer.of(declarations.plan("listener")), "u1", 0, {"plays_1m": 3})
+    fetched = VectorService(service, declarations).fetch(OnlineStore(redis, "m"), {"user_id": "u1"}, lambda: 1.0)
+    (served,) = fetched.to_arrow().to_pylist()
     assert (served["listener__plays_1m"], served["listener__skip_rate_1h"]) == (3, 0.5)
     assert served["listener__last_5_tracks"] == ["none"]
     assert served["listener__plays_1h"] is None

@@ -15,20 +15,24 @@ from uuid import uuid4
 
 import httpx
 import ibis
+import numpy as np
 import orjson
 import pandas as pd
+import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from deltalake import DeltaTable
 
+from playhead.columns import Column
 from playhead.config import RedisSettings, Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
+from playhead.merge import Partials, published
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, day_key
 from playhead.serving.lander import land_served
 from playhead.serving.online import OnlineStore, Written, key_of, open_online_store
-from playhead.serving.online_merge import DAY_MS_OF, EVERYBODY, KEPT_TODAY, OnlineMerge, kept_published
+from playhead.serving.online_merge import EVERYBODY, KEPT_TODAY, OnlineMerge, kept_published
 from playhead.serving.packed import PackedRow, Packer, Refused
 from playhead.serving.registry import apply, open_feature_store
 from playhead.serving.server import run_server
@@ -73,7 +77,7 @@ def put(store: OnlineStore, group: str, entity: str, at_ms: int, values: Mapping
     store.write(group, [(entity, packer.pack(at_ms, values))])
 
 
-def put_days(store: OnlineStore, user: str, published: Mapping[int, int], live: Mapping[int, int]) -> None:
+def put_days(store: OnlineStore, user: str, published_plays: Mapping[int, int], live: Mapping[int, int]) -> None:
     """Plays of a listener by how many days ago, from the batch layer up to the day before yesterday, and from the speed
     layer."""
     plan = load_declarations().plan("listener_daily")
@@ -82,10 +86,14 @@ def put_days(store: OnlineStore, user: str, published: Mapping[int, int], live: 
     today_ms = now_ms - now_ms % DAY_MS
     end_ms = today_ms - DAY_MS
     store.write(merge.end.name, [(EVERYBODY, merge.end.pack(end_ms, {}))])
-    nothing = {measure.name: 0 if measure.kind.is_integer() else None for measure in plan.measures}
-    columns = {name: [value] * len(published) for name, value in nothing.items()} | {"plays": list(published.values())}
-    days = {DAY_MS_OF: [today_ms - age * DAY_MS for age in published]}
-    row = merge.published.pack(end_ms, columns | days)
+    days_ms = np.array([today_ms - age * DAY_MS for age in published_plays], np.int64)
+    values = {
+        m.name: Column.of_list([0 if m.how == "sum" else None] * len(days_ms), m.kind.to_pyarrow())
+        for m in plan.measures
+    }
+    values |= {"plays": Column.of_list([*published_plays.values()], pa.int64())}
+    made = published(plan, Partials(np.zeros(len(days_ms), np.int64), days_ms, values), end_ms, 1)
+    row = merge.published.pack(end_ms, {name: column.to_list()[0] for name, column in made.items()})
     store.write(merge.published.name, [(user, row)], keep=kept_published(plan))
     for age, plays in live.items():
         partial = merge.today.pack(now_ms - age * DAY_MS, {"plays": plays, "skips": 0, "listen_ms": 0})

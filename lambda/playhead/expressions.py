@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from playhead.columns import Column
 from playhead.errors import UnsupportedError
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -33,24 +34,19 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
 }
 _UNARY: Mapping[type, Callable[[Any], Any]] = {ops.Not: operator.not_, ops.Negate: operator.neg}
 _NULLS = (ops.IsNull, ops.NotNull, ops.Coalesce, ops.And, ops.Or, ops.IfElse, ops.InValues)
-_COLUMNS: Mapping[type, Callable[..., pa.Array]] = {
-    ops.Equals: pc.equal,
-    ops.NotEquals: pc.not_equal,
-    ops.Less: pc.less,
-    ops.LessEqual: pc.less_equal,
-    ops.Greater: pc.greater,
-    ops.GreaterEqual: pc.greater_equal,
-    ops.Add: pc.add,
-    ops.Subtract: pc.subtract,
-    ops.Multiply: pc.multiply,
-    ops.Divide: pc.divide,
-    ops.Not: pc.invert,
-    ops.Negate: pc.negate,
-    ops.IsNull: pc.is_null,
-    ops.NotNull: pc.is_valid,
-    ops.And: pc.and_kleene,
-    ops.Or: pc.or_kleene,
-    ops.Coalesce: pc.coalesce,
+_VECTORISED: Mapping[type, Callable[..., Any]] = {
+    ops.Equals: np.equal,
+    ops.NotEquals: np.not_equal,
+    ops.Less: np.less,
+    ops.LessEqual: np.less_equal,
+    ops.Greater: np.greater,
+    ops.GreaterEqual: np.greater_equal,
+    ops.Add: np.add,
+    ops.Subtract: np.subtract,
+    ops.Multiply: np.multiply,
+    ops.Divide: np.divide,
+    ops.Not: np.logical_not,
+    ops.Negate: np.negative,
 }
 _LEAVES = (ops.Field, ops.Literal, ops.Cast)
 ALLOWED: tuple[type, ...] = (*_BINARY, *_UNARY, *_NULLS, *_LEAVES)
@@ -148,7 +144,7 @@ def operation(expression: Any, types: Mapping[str, Any]) -> Any:
     return _node(_ById(expression), tuple(types.items()))
 
 
-def vectorised(node: Any, columns: Mapping[str, pa.Array]) -> pa.Array:
+def vectorised(node: Any, columns: Mapping[str, Column]) -> Column:
     """An operation on whole columns of numbers; nulls as in SQL.
 
     Args:
@@ -160,33 +156,81 @@ def vectorised(node: Any, columns: Mapping[str, pa.Array]) -> pa.Array:
 
     >>> from ibis import _
     >>> table = ibis.table({"skips": "int64", "plays": "int64"}, name="t")
-    >>> columns = {"skips": pa.array([1, 1]), "plays": pa.array([4, 0])}
-    >>> vectorised(resolve(_.skips / _.plays, table).op(), columns).to_pylist()
+    >>> columns = {"skips": Column.of(pa.array([1, 1])), "plays": Column.of(pa.array([4, 0]))}
+    >>> vectorised(resolve(_.skips / _.plays, table).op(), columns).to_list()
     [0.25, None]
     """
     if isinstance(node, ops.Field):
         return columns[node.name]
     if isinstance(node, ops.Literal):
         rows = len(next(iter(columns.values())))
-        return pa.nulls(rows, _arrow_type(node)) if node.value is None else pa.repeat(node.value, rows)
-    if isinstance(node, ops.Cast):
-        return vectorised(node.arg, columns).cast(_arrow_type(node))
-    if isinstance(node, ops.IfElse):
-        parts = (vectorised(part, columns) for part in (node.bool_expr, node.true_expr, node.false_null_expr))
-        condition, true, false = parts
-        return pc.if_else(pc.fill_null(condition, False), true, false)
-    if isinstance(node, ops.InValues):
-        value = vectorised(node.value, columns)
-        found = pc.is_in(value, value_set=pa.array([option.value for option in node.options], value.type))
-        return pc.if_else(value.is_valid(), found, None)
-    if type(node) not in _COLUMNS:
+        kind = node.dtype.to_pyarrow()
+        return Column.nulls(rows, kind) if node.value is None else Column.of_list([node.value] * rows, kind)
+    parts = [vectorised(each, columns) for each in _arguments(node)]
+    if type(node) in _VECTORISED_NULLS:
+        return _VECTORISED_NULLS[type(node)](node, *parts)
+    if type(node) not in _VECTORISED:
         raise UnsupportedError(f"{type(node).__name__} has no column form")
-    arguments = node.arg if isinstance(node, ops.Coalesce) else node.args
-    return _COLUMNS[type(node)](*(vectorised(argument, columns) for argument in arguments))
+    valid = functools.reduce(np.logical_and, (part.valid for part in parts))
+    # What is computed of values that are null, or divided by zero, nobody sees.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return Column(_VECTORISED[type(node)](*(part.values for part in parts)), valid)
 
 
-def _arrow_type(node: Any) -> pa.DataType:
-    return node.dtype.to_pyarrow()
+def _arguments(node: Any) -> Sequence[Any]:
+    if isinstance(node, ops.Coalesce):
+        return tuple(node.arg)
+    if isinstance(node, ops.Cast):
+        return (node.arg,)
+    return (node.value,) if isinstance(node, ops.InValues) else tuple(node.args)
+
+
+def _cast_column(node: Any, part: Column) -> Column:
+    if node.to.is_string():
+        return Column(Column.of_list([*map(str, part.values.tolist())], pa.string()).values, part.valid)
+    return part.cast(node.to.to_pyarrow())
+
+
+def _coalesced(_node: Any, *parts: Column) -> Column:
+    return functools.reduce(
+        lambda one, other: Column(np.where(one.valid, one.values, other.values), one.valid | other.valid), parts
+    )
+
+
+def _chosen(_node: Any, condition: Column, true: Column, false: Column) -> Column:
+    holds = condition.values & condition.valid
+    return Column(np.where(holds, true.values, false.values), np.where(holds, true.valid, false.valid))
+
+
+def _in_values(node: Any, value: Column) -> Column:
+    return Column(np.isin(value.values, [option.value for option in node.options]), value.valid)
+
+
+def _and(_node: Any, one: Column, other: Column) -> Column:
+    no = (one.valid & ~one.values) | (other.valid & ~other.values)
+    return Column(~no, no | (one.valid & other.valid))
+
+
+def _or(_node: Any, one: Column, other: Column) -> Column:
+    yes = (one.valid & one.values) | (other.valid & other.values)
+    return Column(yes, yes | (one.valid & other.valid))
+
+
+def _all_known(flags: Any) -> Column:
+    return Column(flags, np.ones(len(flags), np.bool_))
+
+
+_VECTORISED_NULLS: Mapping[type, Callable[..., Column]] = {
+    ops.Cast: _cast_column,
+    ops.Coalesce: _coalesced,
+    ops.IfElse: _chosen,
+    ops.InValues: _in_values,
+    ops.And: _and,
+    ops.Or: _or,
+    ops.IsNull: lambda _node, part: _all_known(~part.valid),
+    ops.NotNull: lambda _node, part: _all_known(part.valid),
+}
+"""How columns of an operation combine that knows its type, or that a null does not simply pass through."""
 
 
 class _ById:

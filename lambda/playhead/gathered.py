@@ -13,7 +13,6 @@ give that of the whole, whatever the parts and their order: so a window of days 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -110,10 +109,7 @@ def top(texts: Iterable[str], k: int) -> list[str] | None:
     >>> top(['{"706F70":2,"6A617A7A":1}', '{"6A617A7A":2,"726F636B":2}'], 2)
     ['jazz', 'pop']
     """
-    totals: Counter[str] = Counter()
-    for text in texts:
-        totals.update(json.loads(text))
-    named = ((-count, bytes.fromhex(value).decode()) for value, count in totals.items())
+    named = ((-count, bytes.fromhex(value).decode()) for value, count in _totals(texts).items())
     return [value for _, value in sorted(named)[:k]] or None
 
 
@@ -123,6 +119,40 @@ def number(texts: Iterable[str]) -> int:
     >>> number(['0{"03f0":1,"41b2":1}', '0{"41b2":1}']), number(['2{"03f0":1}', '0{"41b2":1}']), number([])
     (2, 4, 0)
     """
+    level, hashes = _sample(texts)
+    return len(hashes) << level
+
+
+def united(texts: Sequence[str], how: str) -> str | None:
+    """One text of the same meaning as several together; None without any.
+
+    Args:
+        texts: of days, or of such.
+        how: `counts` or `distinct`.
+
+    >>> united(['{"706F70":2}', '{"6A617A7A":1,"706F70":1}'], "counts")
+    '{"6A617A7A":1,"706F70":3}'
+    >>> united(['0{"03f0":1}', '0{"41b2":1}'], "distinct")
+    '0{"03f0":1,"41b2":1}'
+    """
+    if not texts:
+        return None
+    if how == "counts":
+        return json.dumps(dict(sorted(_totals(texts).items())), separators=(",", ":"))
+    level, hashes = _sample(texts)
+    return f"{level}{json.dumps(dict.fromkeys(sorted(hashes), 1), separators=(',', ':'))}"
+
+
+def _totals(texts: Iterable[str]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for text in texts:
+        for value, count in json.loads(text).items():
+            totals[value] = totals.get(value, 0) + count
+    return totals
+
+
+def _sample(texts: Iterable[str]) -> tuple[int, set[str]]:
+    """The level and the hashes of samples taken together."""
     level, hashes = 0, set[str]()
     for text in texts:
         digits, brace, rest = text.partition("{")
@@ -131,7 +161,7 @@ def number(texts: Iterable[str]) -> int:
     while True:
         hashes = {each for each in hashes if each < _text(level)}
         if len(hashes) <= SAMPLE or level == LEVELS:
-            return len(hashes) << level
+            return level, hashes
         level += 1
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from playhead.columns import Column
 from playhead.declare import MOMENT, FeatureService, OnDemand
 from playhead.errors import DeclarationError
 
 _MS = pa.timestamp("ms", tz="UTC")
+_KNOWN_ROWS = 100_000
 
 
 def computed(
@@ -54,6 +56,40 @@ def computed(
         for moment, *values in zip(moments_ms, *columns, strict=True)
     ]
     return {name: [row.get(name) for row in rows] for name in view.features}
+
+
+class Computing:
+    """An on-demand view that is computed again and again: what a function gave for some inputs it gives again.
+
+    Args:
+        view: what to compute. Its function's result may depend on its inputs only.
+    """
+
+    def __init__(self, view: OnDemand) -> None:
+        self.view = view
+        self._names = [each.rpartition(".")[2] for each in view.inputs]
+        self._kinds = {name: pa.type_for_alias(kind) for name, kind in view.features.items()}
+        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    def columns(self, inputs: Mapping[str, Sequence[Any]], moments_ms: Sequence[int | None]) -> dict[str, Column]:
+        """As `computed`, column by column."""
+        given = [_seconds(moments_ms) if each == MOMENT else inputs[each] for each in self.view.inputs]
+        nothing = (None,) * len(self._kinds)
+        rows = [
+            nothing if moment is None else self._row(values) for moment, *values in zip(moments_ms, *given, strict=True)
+        ]
+        listed = zip(*rows, strict=True) if rows else ((),) * len(self._kinds)
+        return {name: Column.of_list(own, kind) for (name, kind), own in zip(self._kinds.items(), listed, strict=True)}
+
+    def _row(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        key = tuple([tuple(value) if isinstance(value, list) else value for value in values])
+        made = self._known.get(key)
+        if made is None:
+            made = tuple(_row(self.view, dict(zip(self._names, values, strict=True))).values())
+            if len(self._known) >= _KNOWN_ROWS:
+                self._known.clear()
+            self._known[key] = made
+        return made
 
 
 def with_on_demand(service: FeatureService, rows: pa.Table, moments: pa.ChunkedArray) -> pa.Table:

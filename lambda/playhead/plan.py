@@ -17,6 +17,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from playhead.declare import Dimension, Expression
 from playhead.expressions import evaluate_over, operation, resolve
@@ -191,6 +192,11 @@ class DailyPlan:
             if {node.name for node in fields} <= {*found}:
                 found.append(computed.name)
         return [name for name, _ in self.schema if name in found]
+
+    @functools.cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The features as Arrow's fields."""
+        return pa.schema([(name, kind.to_pyarrow()) for name, kind in self.schema])
 
     @property
     def longest(self) -> int:

@@ -28,6 +28,7 @@ import pytest
 
 from playhead import oracle
 from playhead import stack as local_stack
+from playhead.columns import Column
 from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declarations import load_declarations
@@ -377,8 +378,9 @@ def test_partials_of_a_day_are_the_oracles_windows_of_one_day(
 def merged_alone(plan: DailyPlan, row: dict[str, Any], day_ms: int) -> dict[str, Any]:
     """The windows of one day from its partials."""
     none, day = np.array([], np.int64), np.array([day_ms])
-    batch = Partials(none, none, {m.name: pa.array([], m.kind.to_pyarrow()) for m in plan.measures})
-    speed = Partials(np.array([0]), day, {m.name: pa.array([row[m.name]], m.kind.to_pyarrow()) for m in plan.measures})
+    batch = Partials(none, none, {m.name: Column.nulls(0, m.kind.to_pyarrow()) for m in plan.measures})
+    values = {m.name: Column.of_list([row[m.name]], m.kind.to_pyarrow()) for m in plan.measures}
+    speed = Partials(np.array([0]), day, values)
     (values,) = merge(plan, np.array([row[T_MS]]), day - DAY_MS, day, batch, speed).values.to_pylist()
     return dict(values)
 

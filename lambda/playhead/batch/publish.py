@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import date
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
+from playhead.columns import Column
 from playhead.config import RedisSettings
 from playhead.days import end_ms_of
+from playhead.merge import Partials, published
 from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
-from playhead.serving.online_merge import DAY_MS_OF, EVERYBODY, end_packer, kept_published, published_packer
-from playhead.serving.packed import Packer
+from playhead.serving.online_merge import EVERYBODY, end_packer, kept_published, published_packer
 
 TOP_TRACKS = "top_tracks"
 """The name of the lists in the online store: of each listener, and of everybody under the entity ""."""
 
+_DAY_MS = "day_ms"
 _RESULT = "written long, ignored long"
 
 
 def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: RedisSettings) -> Written:
-    """Write each entity's partials to the online store, from the executors; then how far they go.
+    """Write what each entity's partials come to in each window to the online store, from the executors; then E for all.
 
     Args:
         partials: of the longest window's days before `end_ms`: `dt`, key and measures.
@@ -32,15 +34,14 @@ def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: R
         end_ms: the E of the merge.
         redis: where the store is.
     """
-    measures = {measure.name: measure.kind for measure in plan.measures}
-    day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(DAY_MS_OF)
+    measures = [measure.name for measure in plan.measures]
+    day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(_DAY_MS)
     days = f.collect_list(f.struct(day_ms, *measures)).alias("days")
     write = functools.partial(
         _write_rows,
         redis=redis,
-        packer=functools.partial(published_packer, plan.name, measures, plan.fingerprint),
+        plan=plan,
         end_ms=end_ms,
-        keep=kept_published(plan),
     )
     rows = partials.groupBy(f.col(plan.key).alias("entity")).agg(days)
     written = _written(rows.mapInArrow(write, _RESULT))
@@ -66,19 +67,26 @@ def _write_rows(
     batches: Iterator[pa.RecordBatch],
     *,
     redis: RedisSettings,
-    packer: Callable[[], Packer],
+    plan: DailyPlan,
     end_ms: int,
-    keep: timedelta,
 ) -> Iterator[pa.RecordBatch]:
-    made = packer()
+    packer, keep = published_packer(plan), kept_published(plan)
 
     def packed(batch: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        for entity, days in zip(batch["entity"].to_pylist(), batch["days"], strict=True):
-            columns = {name: days.values.field(name).to_pylist() for name in days.values.type.names}
-            yield entity, made.pack(end_ms, columns)
+        columns = published(plan, _partials(batch["days"]), end_ms, batch.num_rows)
+        rows = zip(*(column.to_list() for column in columns.values()), strict=True)
+        for entity, values in zip(batch["entity"].to_pylist(), rows, strict=True):
+            yield entity, packer.pack(end_ms, dict(zip(columns, values, strict=True)))
 
     with open_online_store(redis) as store:
-        yield from (_counted(store.write(made.name, packed(batch), keep=keep)) for batch in batches)
+        yield from (_counted(store.write(packer.name, packed(batch), keep=keep)) for batch in batches)
+
+
+def _partials(days: pa.ListArray) -> Partials:
+    """Lists of an entity's days, one for each row."""
+    items = days.flatten()
+    values = {name: Column.of(items.field(name)) for name in items.type.names if name != _DAY_MS}
+    return Partials(days.value_parent_indices().to_numpy(), items.field(_DAY_MS).to_numpy(), values)
 
 
 def _write_lists(

@@ -15,7 +15,6 @@ import functools
 import hashlib
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,10 +34,10 @@ from feast.utils import make_tzaware
 from playhead.config import RedisSettings, load_settings
 from playhead.declarations import load_declarations
 from playhead.errors import ConfigError, UnsupportedError
-from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, connect
-from playhead.serving.online_merge import MergedRow, OnlineMerge, read_rows, row_groups
-from playhead.serving.packed import PackedRow, Packer, Refused, Value
+from playhead.serving.online_merge import online_group, row_groups
+from playhead.serving.packed import Packer, Value
+from playhead.serving.reading import Group, PlainGroup, Status, read_groups
 from playhead.serving.registry import repo_settings
 from playhead.serving.views import FINGERPRINT, empty_value, is_merged, merged_plan
 
@@ -94,37 +93,24 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         Where there is no row the timestamp is None, and so are the values, but for features of an empty window. Windows
         of days are merged as of now.
         """
-        packer, names = _packer(table), _value_fields(table)
+        names = _value_fields(table)
         wanted = requested_features or list(names)
         entities = [_entity(key) for key in entity_keys]
-        plan = merged_plan(table)
-        if plan is not None:
-            merged = _merged(self._store(config), plan, entities)
-            return [
-                (
-                    None if row.event_timestamp_ms is None else _EPOCH + row.event_timestamp_ms * _MILLISECOND,
-                    {name: _to_proto(names[name], row.values.get(name)) for name in wanted},
-                )
-                for row in merged
-            ]
-        rows = self._store(config).read(packer, entities)
-        refused = Counter(row.reason for row in rows if isinstance(row, Refused))
-        if refused:
-            log.warning("rows not read", view=table.name, reasons=dict(refused))
-        empty = {field.name: empty_value(field) for field in table.features if field.name in wanted}
-        absent = (
-            {name: _to_proto(names[name], value) for name, value in empty.items()}
-            if any(value is not None for value in empty.values())
-            else None
-        )
+        (found,), _ = read_groups(self._store(config), [(_group(table), entities)], time.time)
+        for status in (Status.REFUSED, Status.STALE):
+            if count := int((found.status == status).sum()):
+                log.warning("rows not read", view=table.name, status=status.name.lower(), entities=count)
+        lists = [found.columns[name].to_list() for name in wanted]
+        rows = zip(found.stamps.to_list(), *lists, strict=True)
+        # What was never written and has no value of an empty window is no answer to Feast.
         return [
-            (
-                _EPOCH + row.event_timestamp_ms * _MILLISECOND,
-                {name: _to_proto(names[name], row.values[name]) for name in wanted},
+            (None, None)
+            if stamp is None and all(value is None for value in values)
+            else (
+                None if stamp is None else _EPOCH + stamp * _MILLISECOND,
+                {name: _to_proto(names[name], value) for name, value in zip(wanted, values, strict=True)},
             )
-            if isinstance(row, PackedRow)
-            else (None, absent if row is None else None)
-            for row in rows
+            for stamp, *values in rows
         ]
 
     def online_write_batch(
@@ -185,16 +171,17 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
         return self._connected
 
 
-def _merged(store: OnlineStore, plan: DailyPlan, entities: Sequence[str]) -> list[MergedRow]:
-    merge = OnlineMerge(plan)
-    found, at_ms = read_rows(
-        store, lambda day_ms: (key for entity in entities for key in merge.rows_of(entity, day_ms)), time.time
-    )
-    rows = merge.merged(entities, at_ms, found)
-    refused = sum(row.status in ("refused", "stale") for row in rows)
-    if refused:
-        log.warning("windows refused", view=plan.name, entities=refused)
-    return rows
+def _group(view: FeatureView) -> Group:
+    plan = merged_plan(view)
+    if plan is not None:
+        return _online_merge(plan.name, plan.fingerprint)
+    empty = {field.name: empty_value(field) for field in view.features}
+    return PlainGroup(_packer(view), {name: value for name, value in empty.items() if value is not None})
+
+
+@functools.lru_cache(maxsize=1024)
+def _online_merge(name: str, _fingerprint: str) -> Group:
+    return online_group(load_declarations().plan(name))
 
 
 def _packer(view: FeatureView) -> Packer:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from playhead.columns import Column, concatenated
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, Moments, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
@@ -102,7 +103,7 @@ def _merged(asked: pa.Table, view: MergedRows) -> pa.Table:
     batch = Partials(
         of_batch[_PLACE].to_numpy(),
         of_batch["at"].cast(_MS).cast(pa.int64()).to_numpy(),
-        {measure.name: of_batch[measure.name].combine_chunks() for measure in view.plan.measures},
+        {measure.name: Column.of(of_batch[measure.name]) for measure in view.plan.measures},
     )
     return merge(view.plan, moments, _begins(view, ends), ends, batch, _together(speed, view.plan)).values
 
@@ -125,17 +126,17 @@ def _live(asked: pa.Table, today: Moments, ends: Moments, view: MergedRows) -> I
             key = pc.binary_join_element_wise(part[_KEY], pa.array(days).cast(pa.string()), BY_DAY)
             spine = pa.table({view.plan.key: key, _MOMENT: part[_MOMENT].cast(_MS)})
             held = as_of(spine, _MOMENT, [view.today])
-            values = {measure.name: held[measure.name].combine_chunks() for measure in view.plan.measures}
+            values = {measure.name: Column.of(held[measure.name]) for measure in view.plan.measures}
             yield Partials(rows, days, values)
 
 
 def _together(parts: Sequence[Partials], plan: DailyPlan) -> Partials:
-    empty = {measure.name: pa.array([], measure.kind.to_pyarrow()) for measure in plan.measures}
     none = np.array([], np.int64)
+    empty = {measure.name: Column.nulls(0, measure.kind.to_pyarrow()) for measure in plan.measures}
     return Partials(
         np.concatenate([none, *(part.rows for part in parts)]),
         np.concatenate([none, *(part.days_ms for part in parts)]),
-        {name: pa.concat_arrays([own, *(part.values[name] for part in parts)]) for name, own in empty.items()},
+        {name: concatenated([own, *(part.values[name] for part in parts)]) for name, own in empty.items()},
     )
 
 

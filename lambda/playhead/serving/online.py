@@ -109,15 +109,16 @@ class OnlineStore:
 
     def read(self, packer: Packer, entities: Sequence[str]) -> list[PackedRow | Refused | None]:
         """The rows of one group, in the order of `entities`; None where there is none."""
-        return self.read_many([(packer, entity) for entity in entities])
+        rows = self.get([key_of(packer.name, entity) for entity in entities])
+        return [None if row is None else packer.unpack(row) for row in rows]
 
-    def read_many(self, rows: Sequence[tuple[Packer, str]]) -> list[PackedRow | Refused | None]:
-        """The rows of several groups in one round trip, in the order asked; None where there is none."""
-        if not rows:
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What is under keys as of `key_of`, in one round trip, in their order; None where there is nothing."""
+        if not keys:
             return []
         with self._answering():
-            found = self._client.mget([key_of(packer.name, entity) for packer, entity in rows])
-        return [None if row is None else packer.unpack(row) for (packer, _), row in zip(rows, found, strict=True)]
+            found: list[bytes | None] = self._client.mget(keys)
+        return found
 
     def count(self, group: str) -> int:
         """How many entities of a group have a row."""

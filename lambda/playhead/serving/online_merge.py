@@ -1,67 +1,37 @@
 """The Lambda merge online: which rows of the store a group of calendar windows is made from, and how.
 
-The batch layer publishes, per entity, the days on which it had events and their partials, in one row that is stamped
-with E, the end of the last published day. One more row says E for all, the entities without a row too: it is written
-after theirs, so whoever reads it with them, or before, misses none. The speed layer keeps a row per (entity, day).
+The batch layer publishes a row per entity, stamped with E, the end of the last published day: of each window the days
+before E that are inside, by how many days E is behind the moment. One more row says E for all, the entities without a
+row too: it is written after theirs, so whoever reads it with them, or before, misses none. The speed layer keeps a row
+per (entity, day).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
 
-import ibis.expr.datatypes as dt
 import numpy as np
-import pyarrow as pa
 
-from playhead.merge import SPEED_DAYS, UNPUBLISHED, Partials, merge
+from playhead.columns import Column, Flags, Places, concatenated
+from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Moments, Partials, Windows, merge, published_columns
 from playhead.plan import DailyPlan, Plan, today_of
 from playhead.relations import DAY_MS, day_key
-from playhead.serving.online import OnlineStore
-from playhead.serving.packed import PackedRow, Packer, Refused, Value
+from playhead.serving.online import key_of
+from playhead.serving.packed import PackedColumns, PackedRow, Packer
+from playhead.serving.reading import Group, GroupRows, PlainGroup, Status, statuses
 
 EVERYBODY = ""
 """The entity of the row that says E for all."""
 
-DAY_MS_OF = "day_ms"
-"""The column of a published row that holds the first milliseconds of its days."""
-
 KEPT_TODAY = timedelta(days=SPEED_DAYS + 1)
 """How long the online store keeps the speed layer's row of a day after its last change."""
 
-Status: TypeAlias = Literal["present", "missing", "stale", "refused"]
-Found: TypeAlias = Mapping[tuple[Packer, str], PackedRow | Refused | None]
-"""What the store gave for (packer, entity)."""
 
-
-@dataclass(frozen=True)
-class MergedRow:
-    """An entity's features.
-
-    Attributes:
-        status: `present`; `missing`: no event in the window; `stale`: a window was refused, because the batch layer is
-            too far behind; `refused`: a row that this reader does not take, so that every feature is null.
-        values: feature to value.
-        event_timestamp_ms: of the newest that it was made from; None without a row of its own.
-    """
-
-    status: Status
-    values: Mapping[str, Value]
-    event_timestamp_ms: int | None
-
-
-def published_packer(group: str, measures: Mapping[str, dt.DataType], fingerprint: str) -> Packer:
-    """The packer of what the batch layer publishes of a group of calendar windows.
-
-    Args:
-        group: its name.
-        measures: measure to the type of its partials.
-        fingerprint: the group's.
-    """
-    types = {DAY_MS_OF: dt.int64, **measures}
-    return Packer(published_of(group), [(name, dt.Array(kind)) for name, kind in types.items()], fingerprint)
+def published_packer(plan: DailyPlan) -> Packer:
+    """The packer of what the batch layer publishes of a group of calendar windows."""
+    columns = [(name, measure.kind) for name, measure in published_columns(plan).items()]
+    return Packer(published_of(plan.name), columns, plan.fingerprint)
 
 
 def end_packer(group: str, fingerprint: str) -> Packer:
@@ -89,103 +59,108 @@ def kept_published(plan: DailyPlan) -> timedelta:
     return timedelta(days=plan.longest + SPEED_DAYS)
 
 
-def read_rows(
-    store: OnlineStore, keys_on: Callable[[int], Iterable[tuple[Packer, str]]], clock_s: Callable[[], float]
-) -> tuple[Found, int]:
-    """Rows in one round trip, and the moment they are of: after the read, so that none of them is newer.
-
-    Args:
-        store: the online store.
-        keys_on: the first millisecond of a UTC day → what to read on it.
-        clock_s: wall clock, Unix seconds.
-
-    Raises:
-        StackError: the store does not answer.
-    """
-    at_ms = int(clock_s() * 1_000)
-    while True:
-        day_ms = at_ms - at_ms % DAY_MS
-        keys = list(dict.fromkeys(keys_on(day_ms)))
-        found = dict(zip(keys, store.read_many(keys), strict=True))
-        at_ms = int(clock_s() * 1_000)
-        # At midnight, once more: the rows of the new day were not asked for.
-        if at_ms - at_ms % DAY_MS == day_ms:
-            return found, at_ms
+def online_group(plan: Plan) -> Group:
+    """A plan, compiled for the online store."""
+    return OnlineMerge(plan) if isinstance(plan, DailyPlan) else PlainGroup.of(plan)
 
 
 class OnlineMerge:
-    """A group of calendar windows, compiled for the online store."""
+    """A group of calendar windows, compiled for the online store. Safe to share between threads."""
 
     def __init__(self, plan: DailyPlan) -> None:
         self.plan = plan
+        self.fingerprint = plan.fingerprint
         self.end = end_packer(plan.name, plan.fingerprint)
-        self.published = published_packer(plan.name, {m.name: m.kind for m in plan.measures}, plan.fingerprint)
+        self.published = published_packer(plan)
         self.today = Packer.of(plan.today)
+        # E as it was seen last: the speed layer's rows of days before it need not be read. It only makes reads shorter.
+        self.end_ms = UNPUBLISHED
 
-    def rows_of(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
-        """What to read of an entity on a day."""
-        return [(self.end, EVERYBODY), (self.published, entity), *self._live(entity, day_ms)]
+    def ask(self, entities: Sequence[str], day_ms: int) -> _Asked:
+        """As of `playhead.serving.reading.Group`."""
+        return _Asked(self, entities, day_ms)
 
-    def merged(self, entities: Sequence[str], at_ms: int, found: Found) -> list[MergedRow]:
-        """The features of entities at a moment, from their rows.
 
-        Args:
-            entities: any.
-            at_ms: q, epoch milliseconds.
-            found: at least what `rows_of` names on q's day.
-        """
-        day_ms = at_ms - at_ms % DAY_MS
-        batch, speed = _Items(self.plan), _Items(self.plan)
-        end = found[self.end, EVERYBODY]
-        ends, newest, refused = [], [], []
-        for place, entity in enumerate(entities):
-            published = found[self.published, entity]
-            live = [(found[key], day_ms - age * DAY_MS) for age, key in enumerate(self._live(entity, day_ms))]
-            refused.append(any(isinstance(row, Refused) for row in (end, published, *(row for row, _ in live))))
-            # Rows come before the row for all: meanwhile an entity's own is ahead of it.
-            ends.append(
-                max((r.event_timestamp_ms for r in (end, published) if isinstance(r, PackedRow)), default=UNPUBLISHED)
-            )
-            stamps = []
-            if isinstance(published, PackedRow):
-                batch.add(place, published.values[DAY_MS_OF], published.values)
-                stamps.append(min(ends[-1], day_ms))
-            for row, day in live:
-                if isinstance(row, PackedRow):
-                    speed.add(place, [day], {name: [value] for name, value in row.values.items()})
-                    stamps.append(row.event_timestamp_ms)
-            newest.append(max(stamps, default=None))
-        moments = np.full(len(entities), at_ms, np.int64)
-        ends_ms = np.array(ends, np.int64)
-        begins_ms = ends_ms - self.plan.longest * DAY_MS
-        made = merge(self.plan, moments, begins_ms, ends_ms, batch.partials(), speed.partials())
+class _Asked:
+    """The keys of E, of the published rows, and of the speed layer's rows day by day; and how they are merged."""
+
+    def __init__(self, merge: OnlineMerge, entities: Sequence[str], day_ms: int) -> None:
+        self._merge, self._day_ms, self._rows = merge, day_ms, len(entities)
+        self._ages = _live_days(day_ms, merge.end_ms)
+        self.keys = [key_of(merge.end.name, EVERYBODY)]
+        self.keys += [key_of(merge.published.name, entity) for entity in entities]
+        for age in range(self._ages):
+            self.keys += [key_of(merge.today.name, day_key(entity, day_ms - age * DAY_MS)) for entity in entities]
+
+    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows | None:
+        """As of `playhead.serving.reading.Asked`."""
+        merge, count = self._merge, self._rows
+        first = None if rows[0] is None else merge.end.unpack(rows[0])
+        everybodys = first.event_timestamp_ms if isinstance(first, PackedRow) else UNPUBLISHED
+        merge.end_ms = everybodys
+        if _live_days(self._day_ms, everybodys) > self._ages:
+            return None
+        published = merge.published.columns(rows[1 : count + 1])
+        live = [merge.today.columns(rows[1 + count * age : 1 + count * (age + 1)]) for age in range(1, self._ages + 1)]
+        unreadable = first is not None and not isinstance(first, PackedRow)
+        refused = np.logical_or.reduce([np.full(count, unreadable), published.refused, *(day.refused for day in live)])
+        # Rows come before the row for all: meanwhile an entity's own is ahead of it.
+        ends = np.maximum(everybodys, published.stamps)
+        return self._merged(published, live, ends, refused, at_ms)
+
+    def _merged(
+        self, published: PackedColumns, live: Sequence[PackedColumns], ends: Moments, refused: Flags, at_ms: int
+    ) -> GroupRows:
+        plan, day_ms = self._merge.plan, self._day_ms
+        lags = (day_ms - ends) // DAY_MS
+        # An older row is of somebody who has had nothing in the longest window since: its windows are empty.
+        newest = published.present & (published.stamps == ends)
+        counted = np.flatnonzero(newest & (lags >= LAGS[0]) & (lags <= LAGS[-1]))
+        batch = Windows(counted, lags[counted], _Taken(published, counted))
+        # Of an E further ahead no window was published, so that none which needs it is whole.
+        begins = np.where(lags < LAGS[0], ends, ends - plan.longest * DAY_MS)
+        made = merge(plan, np.full(len(ends), at_ms, np.int64), begins, ends, batch, self._speed(live))
+        columns = {name: Column(own.values, own.valid & ~refused) for name, own in made.columns.items()}
+        stamps, known = self._stamps(published, live, ends)
         stale = np.logical_or.reduce(list(made.stale.values()))
-        return [
-            MergedRow("refused", {}, None)
-            if refused[place]
-            else MergedRow("stale" if stale[place] else "present" if at else "missing", values, at)
-            for place, (values, at) in enumerate(zip(made.values.to_pylist(), newest, strict=True))
-        ]
+        status = statuses((refused, Status.REFUSED), (stale, Status.STALE), (known, Status.PRESENT))
+        return GroupRows(columns, status, Column(stamps, known & ~refused), dict(made.stale))
 
-    def _live(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
-        return [(self.today, day_key(entity, day_ms - age * DAY_MS)) for age in range(SPEED_DAYS)]
+    def _speed(self, live: Sequence[PackedColumns]) -> Partials:
+        places = [np.flatnonzero(day.present) for day in live]
+        days = [np.full(len(own), self._day_ms - age * DAY_MS, np.int64) for age, own in enumerate(places)]
+        values = {
+            measure.name: concatenated([day[measure.name].take(own) for day, own in zip(live, places, strict=True)])
+            for measure in self._merge.plan.measures
+        }
+        return Partials(np.concatenate(places), np.concatenate(days), values)
+
+    def _stamps(self, published: PackedColumns, live: Sequence[PackedColumns], ends: Moments) -> tuple[Moments, Flags]:
+        """The newest of what each entity was made from, and whether there is any."""
+        stamps = np.where(published.present, np.minimum(ends, self._day_ms), np.iinfo(np.int64).min)
+        known = published.present.copy()
+        for day in live:
+            stamps = np.where(day.present, np.maximum(stamps, day.stamps), stamps)
+            known |= day.present
+        return stamps, known
 
 
-class _Items:
-    """Collects the items of `Partials`."""
+class _Taken(Mapping[str, Column]):
+    """Some rows of columns, taken when they are asked for."""
 
-    def __init__(self, plan: DailyPlan) -> None:
-        self.rows: list[int] = []
-        self.days_ms: list[int] = []
-        self._kinds = {measure.name: measure.kind.to_pyarrow() for measure in plan.measures}
-        self.values: dict[str, list[Any]] = {name: [] for name in self._kinds}
+    def __init__(self, columns: PackedColumns, places: Places) -> None:
+        self._columns, self._places = columns, places
 
-    def add(self, row: int, days_ms: Sequence[int], values: Mapping[str, Sequence[Any]]) -> None:
-        self.rows += [row] * len(days_ms)
-        self.days_ms += days_ms
-        for name, own in self.values.items():
-            own += values[name]
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name].take(self._places)
 
-    def partials(self) -> Partials:
-        values = {name: pa.array(own, self._kinds[name]) for name, own in self.values.items()}
-        return Partials(np.array(self.rows, np.int64), np.array(self.days_ms, np.int64), values)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def _live_days(day_ms: int, end_ms: int) -> int:
+    """How many of the speed layer's days may count, today's included."""
+    return min(max((day_ms - end_ms) // DAY_MS, 0), SPEED_DAYS - 1) + 1

@@ -14,8 +14,7 @@ read as one array:
     …       8·n    a slot per column: int64, float64, or uint32 offset (from the row's start) and uint32 length of its
                    bytes in the variable part; 0 when null
     …       …      variable part: strings in UTF-8; lists of strings as uint32 count, that many uint32 lengths
-                   (2³² - 1: null), the strings; lists of int64 as uint32 count, ceil(count / 8) bytes of null bits,
-                   the values
+                   (2³² - 1: null), the strings
 
 Columns stand in the order of their names. The first 24 bytes are the same in every version: whoever compares
 timestamps (the newer-wins rule) can do it across versions. A reader takes a row only if version, columns and
@@ -26,10 +25,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
+from playhead.columns import Column, Flags
 from playhead.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -46,9 +49,6 @@ _EXACT_MS = 2**53
 
 Value: TypeAlias = int | float | str | list[str] | None
 """A feature's value: int64, float64, string, list of strings without nulls, or null."""
-
-Published: TypeAlias = list[int | None] | list[str | None]
-"""What the batch layer publishes of a measure: a list of int64, or of strings, or null."""
 
 _NULL = 2**32 - 1
 
@@ -82,7 +82,51 @@ class _Kind:
 
     code: str
     encode: Callable[[Any], bytes] | None = None
-    decode: Callable[[bytes], Value | Published] | None = None
+    decode: Callable[[bytes], Any] | None = None
+
+
+class PackedColumns(Mapping[str, Column]):
+    """Rows of one group, column by column; a column is read when it is asked for.
+
+    Attributes:
+        present: which rows there are.
+        refused: which are there and not this reader's, as of `Refused`. Their values are null, as are those of no row.
+        stamps: event timestamps in epoch milliseconds; 0 where nothing is present.
+    """
+
+    def __init__(
+        self,
+        places: Mapping[str, tuple[int, _Kind]],
+        rows: Sequence[bytes | None],
+        present: Flags,
+        refused: Flags,
+        stamps: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
+        valid: Flags,
+    ) -> None:
+        self.present, self.refused, self.stamps = present, refused, stamps
+        self._places, self._rows, self._slots, self._valid = places, rows, slots, valid
+
+    def __getitem__(self, name: str) -> Column:
+        place, kind = self._places[name]
+        slots, valid = self._slots[place], self._valid[place]
+        if kind.decode is None:
+            return Column(slots.view(np.float64) if kind.code == "d" else slots, valid)
+        values = np.empty(len(slots), np.object_)
+        kept = valid.copy()
+        for row in np.flatnonzero(valid).tolist():
+            start = int(slots[row]) & _NULL
+            try:
+                values[row] = kind.decode((self._rows[row] or b"")[start : start + (int(slots[row]) >> 32)])
+            except (struct.error, ValueError):
+                kept[row] = False  # damaged inside: no value, and never another
+        return Column(values, kept)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class Packer:
@@ -90,7 +134,7 @@ class Packer:
 
     Args:
         name: the group or view.
-        schema: (feature, ibis type); int64, float64, string, and arrays of int64 and string can be packed.
+        schema: (feature, ibis type); int64, float64, string and arrays of string can be packed.
         fingerprint: 16 hex digits.
 
     Raises:
@@ -114,6 +158,16 @@ class Packer:
         self._bitmap_bytes = 8 * -(-len(types) // 64)
         slots = "".join(kind.code for _, kind in self._columns)
         self._fixed = struct.Struct(f"{HEADER.format}{self._bitmap_bytes}s{slots}")
+        self._dtype = np.dtype(
+            [
+                ("identity", f"V{_IDENTITY_BYTES}"),
+                ("at", "<i8"),
+                ("nulls", "<u8", (self._bitmap_bytes // 8,)),
+                ("slots", "<i8", (len(types),)),
+            ]
+        )
+        self._places = {feature: (place, kind) for place, (feature, kind) in enumerate(self._columns)}
+        self._variable = [place for place, (_, kind) in enumerate(self._columns) if kind.decode]
         self._checksum = zlib.crc32(repr(types).encode())
         self._head = (VERSION, len(types), self._checksum, bytes.fromhex(fingerprint))
         self._identity = HEADER.pack(*self._head, 0)[:_IDENTITY_BYTES]
@@ -151,6 +205,39 @@ class Packer:
             return self._unpack(row)
         except (struct.error, ValueError):
             return Refused("damaged")
+
+    def columns(self, rows: Sequence[bytes | None]) -> PackedColumns:
+        """Many rows at once, column by column; None where there is none."""
+        size = self._fixed.size
+        mine = np.array([row is not None and row[:_IDENTITY_BYTES] == self._identity for row in rows], np.bool_)
+        lengths = np.array([0 if row is None else len(row) for row in rows], np.int64)
+        mine &= lengths >= size
+        places = np.flatnonzero(mine)
+        heads = b"".join([row[:size] for row, own in zip(rows, mine.tolist(), strict=True) if own and row is not None])
+        read = np.frombuffer(heads, self._dtype)
+        slots = np.zeros((len(self._columns), len(rows)), np.int64)
+        slots[:, places] = read["slots"].T
+        nulls = np.unpackbits(read["nulls"].view(np.uint8), axis=1, bitorder="little")[:, : len(self._columns)]
+        valid = np.zeros(slots.shape, np.bool_)
+        valid[:, places] = nulls.T == 0
+        stamps = np.zeros(len(rows), np.int64)
+        stamps[places] = read["at"]
+        present = mine & self._adds_up(slots, valid, lengths)
+        refused = (lengths > 0) & ~present
+        return PackedColumns(self._places, rows, present, refused, stamps, slots, valid & present)
+
+    def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:
+        """Whether a row's texts and lists follow each other up to its end."""
+        size = self._fixed.size
+        found: Flags
+        if not self._variable:
+            found = lengths == size
+            return found
+        known, own = valid[self._variable], slots[self._variable]
+        parts = np.where(known, own >> 32, 0)
+        ends = size + np.cumsum(parts, axis=0)
+        found = ((own & _NULL == ends - parts) | ~known).all(axis=0) & (ends[-1] == lengths)
+        return found
 
     def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
         nulls, slots, variable = 0, [], []
@@ -230,28 +317,9 @@ def _decode_list(data: bytes) -> list[str | None]:
     return values
 
 
-def _encode_numbers(values: Sequence[int | None]) -> bytes:
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{values!r} is no list")
-    nulls = sum(1 << place for place, value in enumerate(values) if value is None)
-    bits = nulls.to_bytes(-(-len(values) // 8), "little")
-    return struct.pack(f"<I{len(bits)}s{len(values)}q", len(values), bits, *(value or 0 for value in values))
-
-
-def _decode_numbers(data: bytes) -> list[int | None]:
-    (count,) = struct.unpack_from("<I", data)
-    own = struct.Struct(f"<I{-(-count // 8)}s{count}q")
-    if own.size != len(data):
-        raise ValueError("a list's length does not add up")
-    _, bits, *values = own.unpack(data)
-    nulls = int.from_bytes(bits, "little")
-    return [None if nulls >> place & 1 else value for place, value in enumerate(values)] if nulls else values
-
-
 _KINDS: Mapping[str, _Kind] = {
     "int64": _Kind("q"),
     "float64": _Kind("d"),
     "string": _Kind("Q", str.encode, bytes.decode),
     "array<string>": _Kind("Q", _encode_list, _decode_list),
-    "array<int64>": _Kind("Q", _encode_numbers, _decode_numbers),
 }

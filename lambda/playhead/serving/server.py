@@ -141,7 +141,7 @@ class _Endpoints:
             if service is None:
                 raise UnknownName("feature service", request.service, self.services)
             candidates = [{"track_id": c.track_id, "artist_id": c.artist_id} for c in request.candidates]
-            vectors = service.fetch(self.store, {"user_id": request.user_id}, candidates, self.clock_s)
+            vectors = service.vectors(self.store, {"user_id": request.user_id}, candidates, self.clock_s)
             request_id = request.request_id or uuid.uuid4().hex
             body = orjson.dumps(_answer(request_id, service.name, vectors))
         self.metrics.requests.labels("served").inc()

@@ -1,20 +1,26 @@
-"""From a request to feature vectors: which rows a service needs, read in one round trip, merged where they are of
+"""From entities to feature vectors: which rows a service needs, read in one round trip, merged where they are of
 windows of days, and what is computed from them on demand."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from playhead.columns import Column, Places
 from playhead.declarations import Declarations
 from playhead.declare import MOMENT, FeatureGroup, FeatureService, OnDemand
 from playhead.errors import UnsupportedError
-from playhead.on_demand import computed, keys_of
-from playhead.plan import DailyPlan, Plan
+from playhead.on_demand import Computing, keys_of
+from playhead.plan import Plan
 from playhead.serving.online import OnlineStore
-from playhead.serving.online_merge import Found, MergedRow, OnlineMerge, Status, read_rows
-from playhead.serving.packed import PackedRow, Packer, Refused, Value
+from playhead.serving.online_merge import online_group
+from playhead.serving.packed import Value
+from playhead.serving.reading import Status, Statuses, read_groups
 
 REQUEST_KEYS = ("user_id",)
 CANDIDATE_KEYS = ("track_id", "artist_id")
@@ -22,6 +28,59 @@ CANDIDATE_KEYS = ("track_id", "artist_id")
 
 Entities = Mapping[str, str | None]
 """Entity key to entity; null when it is not known."""
+
+Asked = Mapping[str, str | Sequence[str | None] | None]
+"""Entity key to an entity for every row, or to one for each; null when it is not known."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Feature vectors, column by column.
+
+    Attributes:
+        serve_time_ms: the moment they are of, epoch milliseconds.
+        rows: how many vectors.
+        kinds: `view__feature` to its type, in the order of the service.
+        columns: `view__feature` to its values; one for all rows, or one for each.
+        statuses: `view__feature` to their `Status`, as long as the values. What is computed on demand is `PRESENT`
+            where the entities of its view are known.
+        event_timestamps_ms: view to the event timestamp of its newest row, as long as its values; null without a row.
+            Of views that are read.
+        counts: entities by (view, status).
+    """
+
+    serve_time_ms: int
+    rows: int
+    kinds: Mapping[str, pa.DataType]
+    columns: Mapping[str, Column]
+    statuses: Mapping[str, Statuses]
+    event_timestamps_ms: Mapping[str, Column]
+    counts: Counter[tuple[str, str]]
+
+    def to_arrow(self) -> pa.Table:
+        """The vectors, a row for each."""
+        return pa.table([self._whole(name).to_arrow(kind) for name, kind in self.kinds.items()], names=[*self.kinds])
+
+    def status_table(self) -> pa.Table:
+        """The status of each value, as text, in the columns of `to_arrow`."""
+        names = np.array([status.name.lower() for status in Status])
+        return pa.table({name: names[np.broadcast_to(own, self.rows)] for name, own in self.statuses.items()})
+
+    def to_numpy(self, names: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
+        """A matrix of the vectors, not a number where a value is null.
+
+        Args:
+            names: which features, in this order; all that are numbers when None.
+        """
+        wanted = [n for n, kind in self.kinds.items() if kind in (pa.int64(), pa.float64())] if names is None else names
+        made = np.empty((self.rows, len(wanted)), np.float64)
+        for place, name in enumerate(wanted):
+            made[:, place] = self.columns[name].to_floats()
+        return made
+
+    def _whole(self, name: str) -> Column:
+        column = self.columns[name]
+        return column if len(column) == self.rows else column.take(np.zeros(self.rows, np.int64))
 
 
 @dataclass
@@ -47,167 +106,187 @@ class Part:
 class Vectors:
     """What a request gets: the part that all its candidates share, and a part for each candidate, in order.
 
-    `statuses` counts entities by (view, status): `present`, `missing`, `refused`: a row that this service cannot read,
-    or `stale`: a window that the batch layer is too far behind for.
+    `statuses` counts entities by view and status, a name of `Status` in small letters.
     """
 
     serve_time_ms: int
     shared: Part
     candidates: list[Part]
-    statuses: Counter[tuple[str, Status]]
+    statuses: Counter[tuple[str, str]]
 
 
 class _View:
     """A group's features as a service has them."""
 
     def __init__(self, service: FeatureService, group: FeatureGroup, plan: Plan) -> None:
-        self.name, self.key, self.fingerprint = plan.name, plan.key, plan.fingerprint
-        self._empty = plan.empty
-        self._columns = [(f"{plan.name}__{name}", name) for name in service.features_of(group)]
-        self._defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self._columns}
+        self.name, self.key, self.keys = plan.name, plan.key, (plan.key,)
+        self.group = online_group(plan)
+        types = dict(plan.schema)
+        self.columns = [(f"{plan.name}__{name}", name) for name in service.features_of(group)]
+        self.kinds = {column: types[name].to_pyarrow() for column, name in self.columns}
+        self.defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self.columns}
         asked = [each.partition(".") for view in service.on_demand for each in view.inputs]
         self.inputs = [(f"{plan.name}.{name}", name) for own, _, name in asked if own == plan.name]
-        self._merge = OnlineMerge(plan) if isinstance(plan, DailyPlan) else None
-        self._packer = Packer.of(plan)
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the service reads features of it, and not only what is computed from them."""
-        return bool(self._columns)
-
-    def rows_of(self, entity: str, day_ms: int) -> list[tuple[Packer, str]]:
-        """What to read of an entity on a day."""
-        return self._merge.rows_of(entity, day_ms) if self._merge else [(self._packer, entity)]
-
-    def read(self, entities: Sequence[str], at_ms: int, found: Found) -> list[MergedRow]:
-        """Each entity's features at a moment, from what the store gave."""
-        if self._merge:
-            return self._merge.merged(entities, at_ms, found)
-        return [self._row(found[self._packer, entity]) for entity in entities]
-
-    def served(self, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
-        """`view__feature` and value, with the service's defaults in place of null."""
-        for column, name in self._columns:
-            value = values.get(name)
-            yield column, self._defaults[name] if value is None else value
-
-    def _row(self, row: PackedRow | Refused | None) -> MergedRow:
-        if isinstance(row, PackedRow):
-            return MergedRow("present", row.values, row.event_timestamp_ms)
-        # Absent is an empty window; a row that was refused says nothing.
-        return MergedRow("missing", self._empty, None) if row is None else MergedRow("refused", {}, None)
 
 
 class _Computed:
     """An on-demand view as a service has it."""
 
     def __init__(self, service: FeatureService, view: OnDemand) -> None:
-        self.keys = {*keys_of(view)}
-        self._view = view
-        self._columns = [(f"{view.name}__{name}", name) for name in service.features_of(view)]
-        self._defaults = {name: service.defaults.get(f"{view.name}.{name}") for _, name in self._columns}
-
-    def add(
-        self, parts: Sequence[Part], read: Sequence[Mapping[str, Value]], at_ms: int, shared: Mapping[str, str]
-    ) -> None:
-        """Compute the features of each part from what was read for it: `group.feature` to value; null where one of the
-        view's entities is neither the part's nor shared.
-        """
-        known = [self.keys <= {*part.entities, *shared} for part in parts]
-        inputs = {each: [own.get(each) for own in read] for each in self._view.inputs if each != MOMENT}
-        found = computed(self._view, inputs, [at_ms if own else None for own in known])
-        for column, name in self._columns:
-            for part, value in zip(parts, found[name], strict=True):
-                part.values[column] = self._defaults[name] if value is None else value
+        self.name, self.keys = view.name, keys_of(view)
+        self.columns = [(f"{view.name}__{name}", name) for name in service.features_of(view)]
+        self.kinds = {column: pa.type_for_alias(view.features[name]) for column, name in self.columns}
+        self.defaults = {name: service.defaults.get(f"{view.name}.{name}") for _, name in self.columns}
+        self.computing = Computing(view)
 
 
 class VectorService:
-    """One feature service, compiled: its views by the entity key that they hang on.
+    """One feature service, compiled. Safe to share between threads.
 
     Args:
         service: the declared service.
         declarations: where its groups are declared.
-
-    Raises:
-        UnsupportedError: a group whose entity is neither the request's nor a candidate's.
     """
 
     def __init__(self, service: FeatureService, declarations: Declarations) -> None:
         self.name = service.name
-        views = []
-        for group in service.inputs:
-            plan = declarations.plan(group.name)
-            if plan.key not in (*REQUEST_KEYS, *CANDIDATE_KEYS):
-                raise UnsupportedError(
-                    f"service {service.name!r}: group {group.name!r} is about {plan.key!r}",
-                    hint=f"the server knows {', '.join((*REQUEST_KEYS, *CANDIDATE_KEYS))}",
-                )
-            views.append(_View(service, group, plan))
-        self._shared = [view for view in views if view.key in REQUEST_KEYS]
-        self._candidate = [view for view in views if view.key in CANDIDATE_KEYS]
-        on_demand = [_Computed(service, view) for view in service.on_demand]
-        self._shared_computed = [view for view in on_demand if not view.keys & {*CANDIDATE_KEYS}]
-        self._candidate_computed = [view for view in on_demand if view.keys & {*CANDIDATE_KEYS}]
+        self.views = [_View(service, group, declarations.plan(group.name)) for group in service.inputs]
+        self.computed = [_Computed(service, view) for view in service.on_demand]
+        self._all: list[_View | _Computed] = [*self.views, *self.computed]
+        self.kinds = {column: kind for view in self._all for column, kind in view.kinds.items()}
 
-    def fetch(
-        self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities], clock_s: Callable[[], float]
-    ) -> Vectors:
-        """Read all vectors of a request in one round trip.
+    def fetch(self, store: OnlineStore, asked: Asked, clock_s: Callable[[], float]) -> Fetched:
+        """Read all vectors in one round trip.
 
         Args:
             store: the online store.
-            shared: the request's entities.
-            candidates: each candidate's entities.
+            asked: the entities; lists are of one length. An entity key that is not in it is not known.
             clock_s: wall clock, Unix seconds.
 
         Raises:
             StackError: the store does not answer.
+            ValueError: lists of different lengths.
         """
-        asked = [(self._shared, shared), *((self._candidate, entities) for entities in candidates)]
-        wanted: dict[_View, dict[str, None]] = {}
-        for views, entities in asked:
-            for view in views:
-                if (entity := entities.get(view.key)) is not None:
-                    wanted.setdefault(view, {})[entity] = None
-        pairs = [(view, entity) for view, own in wanted.items() for entity in own]
-        found, serve_time_ms = read_rows(
-            store, lambda day_ms: (key for view, entity in pairs for key in view.rows_of(entity, day_ms)), clock_s
+        entities = {key: _Keyed(value) for key, value in asked.items()}
+        rows = max((each.rows for each in entities.values()), default=1)
+        if any(each.rows not in (1, rows) for each in entities.values()):
+            raise ValueError(f"entities: lists of {', '.join(str(each.rows) for each in entities.values())} rows")
+        known = [entities.get(view.key, _NOBODY) for view in self.views]
+        found, at_ms = read_groups(
+            store, [(view.group, keyed.unique) for view, keyed in zip(self.views, known, strict=True)], clock_s
         )
-        rows = {
-            (view, entity): row
-            for view, own in wanted.items()
-            for entity, row in zip(own, view.read(list(own), serve_time_ms, found), strict=True)
-        }
-        statuses = Counter((view.name, row.status) for (view, _), row in rows.items())
-        parts = [_part(views, entities, rows) for views, entities in asked]
-        read = [_read(views, entities, rows) for views, entities in asked]
-        for shared_view in self._shared_computed:
-            shared_view.add(parts[:1], read[:1], serve_time_ms, {})
-        of_candidates = [read[0] | own for own in read[1:]]
-        for candidate_view in self._candidate_computed:
-            candidate_view.add(parts[1:], of_candidates, serve_time_ms, parts[0].entities)
-        return Vectors(serve_time_ms, parts[0], parts[1:], statuses)
+        columns, statuses, stamps, inputs = {}, {}, {}, {}
+        counts: Counter[tuple[str, str]] = Counter()
+        for view, keyed, group in zip(self.views, known, found, strict=True):
+            for code, count in zip(*np.unique(group.status, return_counts=True), strict=True):
+                counts[view.name, Status(code).name.lower()] += int(count)
+            if view.columns:
+                stamps[view.name] = keyed.spread(group.stamps)
+            for column, name in view.columns:
+                columns[column] = keyed.spread(group.columns[name]).filled(view.defaults[name])
+                statuses[column] = keyed.spread_status(group.status_of(name))
+            for each, name in view.inputs:
+                inputs[each] = keyed.spread(group.columns[name])
+        for own in self.computed:
+            keys = [entities.get(key, _NOBODY) for key in own.keys]
+            made, there = _computed(own, keys, inputs, at_ms)
+            status = np.where(there, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
+            for column, name in own.columns:
+                columns[column] = made[name].filled(own.defaults[name])
+                statuses[column] = status
+        return Fetched(at_ms, rows, self.kinds, columns, statuses, stamps, counts)
+
+    def vectors(
+        self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities], clock_s: Callable[[], float]
+    ) -> Vectors:
+        """What a request gets, in one round trip.
+
+        Args:
+            store: the online store.
+            shared: the request's entities, of `REQUEST_KEYS`.
+            candidates: each candidate's entities, of `CANDIDATE_KEYS`.
+            clock_s: wall clock, Unix seconds.
+
+        Raises:
+            StackError: the store does not answer.
+            UnsupportedError: the service is about an entity that a request does not name.
+        """
+        self._check_keys()
+        asked: dict[str, str | Sequence[str | None] | None] = {key: shared.get(key) for key in REQUEST_KEYS}
+        if candidates:
+            asked |= {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
+        fetched = self.fetch(store, asked, clock_s)
+        of_candidates = [view for view in self._all if {*view.keys} & {*CANDIDATE_KEYS}]
+        of_request = [view for view in self._all if view not in of_candidates]
+        (own,) = _parts(fetched, [shared], of_request)
+        parts = _parts(fetched, candidates, of_candidates) if candidates else []
+        return Vectors(fetched.serve_time_ms, own, parts, fetched.counts)
+
+    def _check_keys(self) -> None:
+        known = (*REQUEST_KEYS, *CANDIDATE_KEYS)
+        for view in self.views:
+            if view.key not in known:
+                raise UnsupportedError(
+                    f"service {self.name!r}: group {view.name!r} is about {view.key!r}",
+                    hint=f"the server knows {', '.join(known)}",
+                )
 
 
-def _read(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> dict[str, Value]:
-    """What on-demand views are computed from: `group.feature` to value, without defaults."""
-    found: dict[str, Value] = {}
+def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View | _Computed]) -> list[Part]:
+    """A part for each of the entities, from views that have a row for each."""
+    names = [column for view in views for column, _ in view.columns]
+    values = [fetched.columns[name].to_list() for name in names]
+    rows = zip(*values, strict=True) if names else [()] * len(entities)
+    parts = [
+        Part({key: entity for key, entity in own.items() if entity is not None}, dict(zip(names, row, strict=True)))
+        for own, row in zip(entities, rows, strict=True)
+    ]
     for view in views:
-        entity = entities.get(view.key)
-        if entity is not None and view.inputs:
-            values = rows[view, entity].values
-            found.update((each, values.get(name)) for each, name in view.inputs)
-    return found
+        if isinstance(view, _View) and view.columns:
+            stamps = fetched.event_timestamps_ms[view.name].to_list()
+            for part, stamp in zip(parts, stamps, strict=True):
+                if stamp is not None:
+                    part.event_timestamps_ms[view.name] = stamp
+                    part.fingerprints[view.name] = view.group.fingerprint
+    return parts
 
 
-def _part(views: Sequence[_View], entities: Entities, rows: Mapping[tuple[_View, str], MergedRow]) -> Part:
-    part = Part({key: entity for key, entity in entities.items() if entity is not None})
-    for view in views:
-        entity = entities.get(view.key)
-        row = rows[view, entity] if entity is not None else None
-        # An entity that is not known has no features, not those of an empty window.
-        part.values.update(view.served(row.values if row else {}))
-        if row and row.event_timestamp_ms is not None and view.is_read:
-            part.event_timestamps_ms[view.name] = row.event_timestamp_ms
-            part.fingerprints[view.name] = view.fingerprint
-    return part
+class _Keyed:
+    """The entities of a key: each once, and which of them a row has, -1 where none is known."""
+
+    def __init__(self, asked: str | Sequence[str | None] | None) -> None:
+        listed = [asked] if asked is None or isinstance(asked, str) else asked
+        places: dict[str, int] = {}
+        own = [-1 if entity is None else places.setdefault(entity, len(places)) for entity in listed]
+        self.rows, self.unique = len(listed), list(places)
+        self.places: Places = np.array(own, np.int64)
+        self._in_order = own == list(range(len(places)))
+
+    def spread(self, column: Column) -> Column:
+        """A value for each row from one for each entity."""
+        return column if self._in_order else column.take(self.places)
+
+    def spread_status(self, status: Statuses) -> Statuses:
+        """The same of statuses."""
+        if self._in_order:
+            return status
+        return np.append(status, np.uint8(Status.MISSING))[self.places]
+
+
+_NOBODY = _Keyed(None)
+
+
+def _computed(
+    own: _Computed, keys: Sequence[_Keyed], inputs: Mapping[str, Column], at_ms: int
+) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
+    """The features of an on-demand view, and where all its entities are known."""
+    rows = max((key.rows for key in keys), default=1)
+    there = np.ones(rows, np.bool_)
+    for key in keys:
+        there &= key.places >= 0
+    lists = {
+        each: inputs[each].to_list() * (rows if len(inputs[each]) == 1 else 1)
+        for each in own.computing.view.inputs
+        if each != MOMENT
+    }
+    return own.computing.columns(lists, [at_ms if each else None for each in there.tolist()]), there

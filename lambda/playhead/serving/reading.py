@@ -1,0 +1,175 @@
+"""Rows of the online store, read for many entities of several groups in one round trip, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from playhead.columns import Column, Flags
+from playhead.plan import DailyPlan, Plan
+from playhead.relations import DAY_MS
+from playhead.serving.online import OnlineStore, key_of
+from playhead.serving.packed import Packer
+
+
+class Status(IntEnum):
+    """What is known of a value.
+
+    `PRESENT`: there is a row. `MISSING`: there is none, or the entity is not known. `STALE`: a window that the batch
+    layer is too far behind for. `REFUSED`: a row that this reader does not take, so that every feature is null.
+    """
+
+    PRESENT = 0
+    MISSING = 1
+    STALE = 2
+    REFUSED = 3
+
+
+Statuses = npt.NDArray[np.uint8]
+"""Of `Status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """A group's features of some entities.
+
+    Attributes:
+        columns: feature to a value for each entity; without a row that of an empty window, or null.
+        status: of each entity; `STALE` when it is so of any feature.
+        stamps: event timestamp of the newest row that it was made from, epoch milliseconds; null without a row.
+        stale: feature to the entities of which it is, where that can be.
+    """
+
+    columns: Mapping[str, Column]
+    status: Statuses
+    stamps: Column
+    stale: Mapping[str, Flags] = field(default_factory=dict)
+
+    def status_of(self, feature: str) -> Statuses:
+        """Of a feature's values: an entity's, but for windows that are not stale where others are."""
+        if feature not in self.stale:
+            return self.status
+        known = np.where(self.stamps.valid, Status.PRESENT, Status.MISSING)
+        own = np.where(self.stale[feature], Status.STALE, np.where(self.status == Status.STALE, known, self.status))
+        found: Statuses = own.astype(np.uint8)
+        return found
+
+
+class Asked(Protocol):
+    """A group's part of a round trip."""
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """What to read."""
+
+    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows | None:
+        """What was found under the keys, as of a moment; None: ask again, other keys are needed."""
+
+
+class Group(Protocol):
+    """A group, compiled for the online store."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its rows."""
+
+    def ask(self, entities: Sequence[str], day_ms: int) -> Asked:
+        """What to read of entities on a day, its first millisecond."""
+
+
+def read_groups(
+    store: OnlineStore, wanted: Sequence[tuple[Group, Sequence[str]]], clock_s: Callable[[], float]
+) -> tuple[list[GroupRows], int]:
+    """Read entities of several groups in one round trip.
+
+    Args:
+        store: the online store.
+        wanted: groups, and which entities of each.
+        clock_s: wall clock, Unix seconds.
+
+    Returns:
+        What was found of each, and the moment it is of: after the read, so that none of it is newer.
+
+    Raises:
+        StackError: the store does not answer.
+    """
+    while True:
+        day_ms = _midnight_ms(int(clock_s() * 1_000))
+        asked = [group.ask(entities, day_ms) for group, entities in wanted]
+        rows = store.get([key for each in asked for key in each.keys])
+        at_ms = int(clock_s() * 1_000)
+        # At midnight, once more: the rows of the new day were not asked for.
+        if _midnight_ms(at_ms) != day_ms:
+            continue
+        found, start = [], 0
+        for each in asked:
+            end = start + len(each.keys)
+            found.append(each.read(rows[start:end], at_ms))
+            start = end
+        if all(each is not None for each in found):
+            return [each for each in found if each is not None], at_ms
+
+
+class PlainGroup:
+    """A group whose rows are its features.
+
+    Args:
+        packer: of its rows.
+        empty: feature to its value where there is no row, where that is not null.
+    """
+
+    def __init__(self, packer: Packer, empty: Mapping[str, int | float] = MappingProxyType({})) -> None:
+        self.packer = packer
+        self.fingerprint = packer.fingerprint
+        self.empty = empty
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlainGroup:
+        """A plan's; not of windows of days."""
+        if isinstance(plan, DailyPlan):
+            raise TypeError(f"{plan.name} is merged")
+        return cls(Packer.of(plan), plan.empty)
+
+    def ask(self, entities: Sequence[str], _day_ms: int) -> Asked:
+        """As of `Group`."""
+        return _PlainAsked(self, [key_of(self.packer.name, entity) for entity in entities])
+
+
+class _PlainAsked:
+    def __init__(self, group: PlainGroup, keys: Sequence[bytes]) -> None:
+        self.keys = keys
+        self._group = group
+
+    def read(self, rows: Sequence[bytes | None], _at_ms: int) -> GroupRows:
+        packed = self._group.packer.columns(rows)
+        missing = ~(packed.present | packed.refused)
+        columns: Mapping[str, Column] = packed
+        if missing.any():
+            empty = self._group.empty
+            columns = {name: _with_empty(packed[name], empty.get(name), missing) for name in packed}
+        status = statuses((packed.present, Status.PRESENT), (packed.refused, Status.REFUSED))
+        return GroupRows(columns, status, Column(packed.stamps, packed.present))
+
+
+def statuses(*cases: tuple[Flags, Status]) -> Statuses:
+    """Of each row the status of the first case that holds; else `MISSING`."""
+    found = np.full(len(cases[0][0]), Status.MISSING, np.uint8)
+    for flags, status in reversed(cases):
+        found[flags] = status
+    return found
+
+
+def _with_empty(column: Column, empty: int | float | None, missing: Flags) -> Column:
+    if empty is None:
+        return column
+    return Column(np.where(missing, empty, column.values), column.valid | missing)
+
+
+def _midnight_ms(at_ms: int) -> int:
+    return at_ms - at_ms % DAY_MS
