@@ -17,9 +17,6 @@ class MemoryRedis:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     round_trips: int = 0
 
-    def register_script(self, _script: str) -> None:
-        return None
-
     def mget(self, keys: list[bytes]) -> list[bytes | None]:
         self.answer()
         return [self.rows.get(key) for key in keys]

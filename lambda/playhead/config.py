@@ -84,10 +84,12 @@ class KafkaSettings(_Section):
 
 
 class RedisSettings(_Section):
-    """The online store: any server that speaks the Redis protocol."""
+    """The online store: any server that speaks the Redis protocol, or with `cluster` a Redis Cluster, of which host and
+    port are any node's."""
 
     host: str = LOCALHOST
     port: int = 16379
+    cluster: bool = False
     username: str | None = None
     password: SecretStr | None = None
     tls: bool = False

@@ -72,6 +72,7 @@ class PlayheadOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     port: int | None = None
     username: str | None = None
     tls: bool | None = None
+    cluster: bool | None = None
     ca_file: str | None = None
 
 

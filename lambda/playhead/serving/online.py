@@ -8,7 +8,8 @@ with the write, so that concurrent writers keep it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -18,7 +19,8 @@ from typing import Any
 import ibis.expr.datatypes as dt
 import orjson
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
 
 from playhead.config import RedisSettings
 from playhead.errors import StackError
@@ -40,6 +42,12 @@ for i, key in ipairs(KEYS) do
 end
 return written
 """
+
+_NEWER_WINS_SHA = hashlib.sha1(_NEWER_WINS.encode(), usedforsecurity=False).hexdigest()
+"""By which Redis knows a script."""
+
+_Row = tuple[bytes, bytes, int]
+"""Key, packed row, seconds after which it is forgotten; 0: never."""
 
 _ROWS_PER_CALL = 256
 _CALLS_PER_ROUND_TRIP = 16
@@ -69,7 +77,7 @@ class OnlineStore:
     """Reads and writes packed rows. Safe to share between threads.
 
     Args:
-        client: a `redis.Redis`.
+        client: a `redis.Redis`, or a `redis.cluster.RedisCluster`.
         address: where it connects to, for errors.
 
     Every method raises StackError when the server does not answer or refuses.
@@ -78,7 +86,8 @@ class OnlineStore:
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
         self._address = address
-        self._newer_wins = client.register_script(_NEWER_WINS)
+        # Of a cluster, each call of the script may have keys of one slot only.
+        self._slot_of: Callable[[bytes], int] | None = client.keyslot if isinstance(client, RedisCluster) else None
 
     def write(self, group: str, rows: Iterable[tuple[str, bytes]], *, keep: timedelta | None = None) -> Written:
         """Write rows of one group: (entity, packed row); `keep` as of `write_many`."""
@@ -98,14 +107,38 @@ class OnlineStore:
         stream = iter(rows)
         while batch := list(islice(stream, _ROWS_PER_CALL * _CALLS_PER_ROUND_TRIP)):
             total += len(batch)
-            with self._answering(), self._client.pipeline(transaction=False) as pipeline:
-                for start in range(0, len(batch), _ROWS_PER_CALL):
-                    part = batch[start : start + _ROWS_PER_CALL]
-                    keys = [key_of(group, entity) for group, entity, _ in part]
-                    args = [*(row for _, _, row in part), *(seconds.get(group, 0) for group, _, _ in part)]
-                    self._newer_wins(keys=keys, args=args, client=pipeline)
-                written += sum(pipeline.execute())
+            rows_of = [(key_of(group, entity), row, seconds.get(group, 0)) for group, entity, row in batch]
+            with self._answering():
+                written += self._run(self._calls(rows_of))
         return Written(written, total - written)
+
+    def _calls(self, rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+        """The rows of each call of the script."""
+        if self._slot_of is None:
+            yield from (rows[start : start + _ROWS_PER_CALL] for start in range(0, len(rows), _ROWS_PER_CALL))
+            return
+        slots: dict[int, list[_Row]] = {}
+        for row in rows:
+            slots.setdefault(self._slot_of(row[0]), []).append(row)
+        yield from slots.values()
+
+    def _run(self, calls: Iterable[Sequence[_Row]]) -> int:
+        """Call the script; returns how many rows were written."""
+        commands = [
+            ("EVALSHA", _NEWER_WINS_SHA, len(rows), *(r[0] for r in rows), *(r[1] for r in rows), *(r[2] for r in rows))
+            for rows in calls
+        ]
+        try:
+            return self._pipelined(commands)
+        except NoScriptError:
+            self._client.script_load(_NEWER_WINS)
+            return self._pipelined(commands)
+
+    def _pipelined(self, commands: Sequence[tuple[Any, ...]]) -> int:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return sum(pipeline.execute())
 
     def read(self, packer: Packer, entities: Sequence[str]) -> list[PackedRow | Refused | None]:
         """The rows of one group, in the order of `entities`; None where there is none."""
@@ -113,11 +146,15 @@ class OnlineStore:
         return [None if row is None else packer.unpack(row) for row in rows]
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """What is under keys as of `key_of`, in one round trip, in their order; None where there is nothing."""
+        """What is under keys as of `key_of`, in one round trip, in their order; None where there is nothing.
+
+        Of one server they are of one moment, of a cluster they are not.
+        """
         if not keys:
             return []
         with self._answering():
-            found: list[bytes | None] = self._client.mget(keys)
+            read = self._client.mget if self._slot_of is None else self._client.mget_nonatomic
+            found: list[bytes | None] = read(keys)
         return found
 
     def count(self, group: str) -> int:
@@ -172,21 +209,23 @@ class OnlineStore:
                 return
             yield key
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except RedisError as error:
-            raise StackError(
-                f"Redis at {self._address}: {error}",
-                hint="`playhead up` starts a local one; redis.host and redis.port say where it is",
-            ) from error
+    def _answering(self) -> contextlib.AbstractContextManager[None]:
+        return _explained(self._address)
 
 
-def connect(settings: RedisSettings) -> OnlineStore:
-    """A store whose connections are opened when they are first used, and closed with the process."""
-    timeouts = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS}
-    return OnlineStore(Redis(**settings.client(), **timeouts), f"{settings.host}:{settings.port}")
+def connect(
+    settings: RedisSettings, timeout_s: float = _TIMEOUT_SECONDS, connect_timeout_s: float = _CONNECT_SECONDS
+) -> OnlineStore:
+    """A store whose connections are opened when they are first used, and closed with the process.
+
+    Raises:
+        StackError: a cluster of which no node answers; its connections are opened here.
+    """
+    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": connect_timeout_s}
+    address = f"{settings.host}:{settings.port}"
+    with _explained(address):
+        kind = RedisCluster if settings.cluster else Redis
+        return OnlineStore(kind(**settings.client(), **timeouts), address)
 
 
 @contextlib.contextmanager
@@ -202,6 +241,17 @@ def open_online_store(settings: RedisSettings) -> Iterator[OnlineStore]:
         yield store
     finally:
         store.close()
+
+
+@contextlib.contextmanager
+def _explained(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StackError(
+            f"Redis at {address}: {error}",
+            hint="`playhead up` starts a local one; redis.host and redis.port say where it is",
+        ) from error
 
 
 def _list_packer(name: str) -> Packer:

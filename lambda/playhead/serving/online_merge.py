@@ -73,7 +73,7 @@ class OnlineMerge:
         self.end = end_packer(plan.name, plan.fingerprint)
         self.published = published_packer(plan)
         self.today = Packer.of(plan.today)
-        # E as it was seen last: the speed layer's rows of days before it need not be read. It only makes reads shorter.
+        # E as it was seen last, so before the rows that are read with it now.
         self.end_ms = UNPUBLISHED
 
     def ask(self, entities: Sequence[str], day_ms: int) -> _Asked:
@@ -86,7 +86,9 @@ class _Asked:
 
     def __init__(self, merge: OnlineMerge, entities: Sequence[str], day_ms: int) -> None:
         self._merge, self._day_ms, self._rows = merge, day_ms, len(entities)
-        self._ages = _live_days(day_ms, merge.end_ms)
+        self._end_ms = merge.end_ms
+        # The speed layer's rows of days before E need not be read.
+        self._ages = _live_days(day_ms, self._end_ms)
         self.keys = [key_of(merge.end.name, EVERYBODY)]
         self.keys += [key_of(merge.published.name, entity) for entity in entities]
         for age in range(self._ages):
@@ -98,7 +100,9 @@ class _Asked:
         first = None if rows[0] is None else merge.end.unpack(rows[0])
         everybodys = first.event_timestamp_ms if isinstance(first, PackedRow) else UNPUBLISHED
         merge.end_ms = everybodys
-        if _live_days(self._day_ms, everybodys) > self._ages:
+        # A cluster's nodes answer each at its own moment: a row from before E and E together would be an entity that
+        # has had nothing since. So E must have been seen before the rows were read.
+        if everybodys > self._end_ms or _live_days(self._day_ms, everybodys) > self._ages:
             return None
         published = merge.published.columns(rows[1 : count + 1])
         live = [merge.today.columns(rows[1 + count * age : 1 + count * (age + 1)]) for age in range(1, self._ages + 1)]

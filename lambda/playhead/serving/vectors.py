@@ -14,7 +14,7 @@ import pyarrow as pa
 from playhead.columns import Column, Places
 from playhead.declarations import Declarations
 from playhead.declare import MOMENT, FeatureGroup, FeatureService, OnDemand
-from playhead.errors import UnsupportedError
+from playhead.errors import InputError, UnsupportedError
 from playhead.on_demand import Computing, keys_of
 from playhead.plan import Plan
 from playhead.serving.online import OnlineStore
@@ -153,6 +153,7 @@ class VectorService:
         self.views = [_View(service, group, declarations.plan(group.name)) for group in service.inputs]
         self.computed = [_Computed(service, view) for view in service.on_demand]
         self._all: list[_View | _Computed] = [*self.views, *self.computed]
+        self.keys = list(dict.fromkeys(view.key for view in self.views))
         self.kinds = {column: kind for view in self._all for column, kind in view.kinds.items()}
 
     def fetch(self, store: OnlineStore, asked: Asked, clock_s: Callable[[], float]) -> Fetched:
@@ -165,12 +166,17 @@ class VectorService:
 
         Raises:
             StackError: the store does not answer.
-            ValueError: lists of different lengths.
+            InputError: an entity key that the service does not have, or lists of different lengths.
         """
         entities = {key: _Keyed(value) for key, value in asked.items()}
-        rows = max((each.rows for each in entities.values()), default=1)
-        if any(each.rows not in (1, rows) for each in entities.values()):
-            raise ValueError(f"entities: lists of {', '.join(str(each.rows) for each in entities.values())} rows")
+        lists = {key: each.rows for key, each in entities.items() if each.is_list}
+        if len({*lists.values()}) > 1:
+            raise InputError(
+                f"entities: {', '.join(f'{rows} of {key}' for key, rows in lists.items())}: not one for each row"
+            )
+        rows = next(iter(lists.values()), 1)
+        if unknown := [key for key in entities if key not in self.keys]:
+            raise InputError(f"entities: {', '.join(unknown)}: service {self.name!r} has {', '.join(self.keys)}")
         known = [entities.get(view.key, _NOBODY) for view in self.views]
         found, at_ms = read_groups(
             store, [(view.group, keyed.unique) for view, keyed in zip(self.views, known, strict=True)], clock_s
@@ -215,6 +221,7 @@ class VectorService:
         asked: dict[str, str | Sequence[str | None] | None] = {key: shared.get(key) for key in REQUEST_KEYS}
         if candidates:
             asked |= {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
+        asked = {key: value for key, value in asked.items() if key in self.keys}
         fetched = self.fetch(store, asked, clock_s)
         of_candidates = [view for view in self._all if {*view.keys} & {*CANDIDATE_KEYS}]
         of_request = [view for view in self._all if view not in of_candidates]
@@ -255,6 +262,7 @@ class _Keyed:
     """The entities of a key: each once, and which of them a row has, -1 where none is known."""
 
     def __init__(self, asked: str | Sequence[str | None] | None) -> None:
+        self.is_list = not (asked is None or isinstance(asked, str))
         listed = [asked] if asked is None or isinstance(asked, str) else asked
         places: dict[str, int] = {}
         own = [-1 if entity is None else places.setdefault(entity, len(places)) for entity in listed]
