@@ -151,6 +151,17 @@ class ServeSettings(_Section):
     writer_metrics_port: int = 18091
 
 
+class CheckSettings(_Section):
+    """What the checks allow."""
+
+    max_skew: float = Field(default=0.0, ge=0, le=1)
+    """Share of a feature's values that may differ, those aside whose rows were only on their way."""
+    skew: dict[str, float] = {}
+    """The same of one feature, `view__feature`."""
+    max_propagation_lag: timedelta = timedelta(seconds=10)
+    """How long rows may have been on their way, of 99 of 100 values that differ for it."""
+
+
 class Settings(BaseSettings):
     """All settings.
 
@@ -174,6 +185,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = StreamSettings()
     spark: SparkSettings = SparkSettings()
     serve: ServeSettings = ServeSettings()
+    checks: CheckSettings = CheckSettings()
 
     @field_validator("home", "project", "lake_path")
     @classmethod

@@ -1,23 +1,29 @@
 """The skew check: what was served against what the offline store says for the same moments.
 
 Each served vector is computed again as of its serve time, through Feast, and compared value by value: equal to the last
-digit, and null only where the other side is null.
+digit, and null only where the other side is null. Each value that differs gets a cause; see `playhead.checks.causes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 import structlog
+from deltalake import write_deltalake
 
 from playhead.checks import results
-from playhead.config import Settings
+from playhead.checks.causes import Attributed, Cause, attribute
+from playhead.columns import Column, Flags
+from playhead.config import CheckSettings, Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
@@ -29,11 +35,28 @@ from playhead.serving.training_set import features_at
 log = structlog.get_logger()
 
 _SHOWN_PER_FEATURE = 3
+_EVIDENCE = ("fallback", "statuses")
+"""Columns of the log that say why; logs from before they were there lack them."""
+
+_QUANTILES = (0.05, 0.5, 0.95)
+_EXPLAINED = (Cause.PROPAGATION_LAG,)
+"""Causes that no threshold counts: a row takes its time. How long it may is a threshold of its own."""
 
 
 @dataclass(frozen=True)
 class FeatureSkew:
-    """One feature of one service. `null_served` and `null_offline` count rows where only that side is null."""
+    """One feature of one service.
+
+    Attributes:
+        null_served: rows where only the served side is null.
+        null_offline: rows where only the offline side is.
+        causes: cause to number of values that differ for it.
+        smape: of numbers, the mean of 2|s - o| / (|s| + |o|) over rows where both are there, 0 where both are 0: from 0
+            to 2 (S. Makridakis, Accuracy measures, International Journal of Forecasting 9, 1993); else null.
+        quantiles: of numbers, the 5th, 50th and 95th percentile served, then offline; else null.
+        edits: of lists, how many items have to be put in, taken out or replaced, on average over rows where both are
+            there; else null.
+    """
 
     service: str
     feature: str
@@ -41,11 +64,26 @@ class FeatureSkew:
     matches: int
     null_served: int
     null_offline: int
+    causes: Mapping[str, int] = field(default_factory=dict)
+    smape: float | None = None
+    quantiles: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    edits: float | None = None
 
     @property
     def mismatches(self) -> int:
         """Rows where the two sides differ."""
         return self.rows - self.matches
+
+    @property
+    def match_rate(self) -> float:
+        """Share of rows where they do not."""
+        return self.matches / self.rows if self.rows else 1.0
+
+    @property
+    def counted_rate(self) -> float:
+        """Share of rows that differ for a cause that counts against the threshold."""
+        counted = self.mismatches - sum(self.causes.get(cause, 0) for cause in _EXPLAINED)
+        return counted / self.rows if self.rows else 0.0
 
 
 @dataclass(frozen=True)
@@ -60,14 +98,19 @@ class Difference:
     served_event_timestamp_ms: int | None
     served: Any
     offline: Any
+    cause: str
+    lag_ms: int | None
 
 
 @dataclass(frozen=True)
 class Skew:
-    """All features that were compared, and a few of the differences of each."""
+    """All features that were compared, and a few of the differences of each; how long rows took that came too late,
+    in milliseconds, of each value that differs for it.
+    """
 
     features: tuple[FeatureSkew, ...]
     differences: tuple[Difference, ...]
+    lags_ms: tuple[int, ...] = ()
 
     @property
     def values(self) -> int:
@@ -85,24 +128,60 @@ class Skew:
         return self.values - self.matches
 
     @property
-    def mismatch_rate(self) -> float:
-        """Share of values that differ."""
-        return self.mismatches / self.values if self.values else 0.0
+    def causes(self) -> dict[str, int]:
+        """Cause to number of values, the most frequent first."""
+        total: Counter[str] = Counter()
+        for feature in self.features:
+            total.update(feature.causes)
+        return dict(total.most_common())
+
+    @property
+    def lag_ms(self) -> dict[str, int] | None:
+        """Quantiles of `lags_ms`; None without any."""
+        if not self.lags_ms:
+            return None
+        quantiles = np.quantile(self.lags_ms, [0.5, 0.99, 1.0], method="higher").tolist()
+        return dict(zip(("p50", "p99", "max"), map(int, quantiles), strict=True))
 
     @property
     def rows(self) -> dict[str, int]:
         """Served vectors that were compared, by service."""
         return {feature.service: feature.rows for feature in self.features}
 
+    def failures(self, thresholds: CheckSettings) -> list[str]:
+        """What is beyond a threshold, in words; nothing when all is well."""
+        found = []
+        for each in self.features:
+            allowed = thresholds.skew.get(each.feature, thresholds.max_skew)
+            if each.counted_rate > allowed:
+                why = ", ".join(f"{cause} {count:,}" for cause, count in each.causes.items())
+                found.append(f"{each.feature}: {each.counted_rate:.2%} differ, allowed {allowed:.2%} ({why})")
+        longest = thresholds.max_propagation_lag.total_seconds()
+        if self.lag_ms and self.lag_ms["p99"] > longest * 1_000:
+            found.append(f"propagation lag: p99 {self.lag_ms['p99'] / 1_000:.1f} s, allowed {longest:.1f} s")
+        return found
+
     def payload(self) -> dict[str, Any]:
         """As JSON values."""
         features = [{**asdict(feature), "mismatches": feature.mismatches} for feature in self.features]
         totals = {"values": self.values, "matches": self.matches, "mismatches": self.mismatches}
-        return {"rows": self.rows, **totals, "features": features, "differences": [asdict(d) for d in self.differences]}
+        return {
+            "rows": self.rows,
+            **totals,
+            "causes": self.causes,
+            "lag_ms": self.lag_ms,
+            "features": features,
+            "differences": [asdict(d) for d in self.differences],
+        }
 
 
 def check_skew(
-    settings: Settings, declarations: Declarations, services: Sequence[str], *, sample: int | None = None
+    settings: Settings,
+    declarations: Declarations,
+    services: Sequence[str],
+    *,
+    sample: int | None = None,
+    now: datetime | None = None,
 ) -> Skew:
     """Compare the served log with the offline store, and keep the result as `skew`.
 
@@ -112,15 +191,21 @@ def check_skew(
         services: names of declared feature services.
         sample: compare that many vectors of each service, picked by the hash of request and entities, so that the
             same log gives the same sample; None: all.
+        now: the moment of the check, for its history; the wall clock when None.
 
     Raises:
         UnknownName: no such service.
         InputError: nothing of a service was logged, its log lacks a column, or the registry is behind the declarations.
     """
     found = [_check_service(settings, declarations, service, sample) for service in services]
-    skew = Skew(tuple(f for each in found for f in each.features), tuple(d for each in found for d in each.differences))
+    skew = Skew(
+        tuple(f for each in found for f in each.features),
+        tuple(d for each in found for d in each.differences),
+        tuple(lag for each in found for lag in each.lags_ms),
+    )
     results.save(settings, "skew", skew.payload())
-    log.info("skew", values=skew.values, mismatches=skew.mismatches)
+    _keep(settings, skew, now or datetime.now(UTC))
+    log.info("skew", values=skew.values, mismatches=skew.mismatches, **skew.causes)
     return skew
 
 
@@ -129,15 +214,97 @@ def _check_service(settings: Settings, declarations: Declarations, name: str, sa
     served = _served(settings, service, sample)
     spine = served.select(keys_of(service)).append_column(EVENT_TIMESTAMP, served["serve_time"])
     offline = with_defaults(service, features_at(settings, declarations, name, spine))
-    counts = _counts(served, offline)
-    features = tuple(FeatureSkew(name, column, served.num_rows, *counts[column]) for column in offline.column_names)
+    sides = {
+        column: (Column.of(served[column].cast(offline[column].type)), Column.of(offline[column]))
+        for column in offline.column_names
+    }
+    differing = {column: _differing(*both) for column, both in sides.items()}
+    causes = attribute(settings, declarations, service, served, differing)
+    features = tuple(
+        _compared(name, column, *both, differing[column], causes.get(column, {})) for column, both in sides.items()
+    )
     differences = [
-        difference
-        for feature in features
-        if feature.mismatches
-        for difference in _differences(service, feature.feature, served, offline)
+        each for column in causes for each in _differences(service, column, served, offline[column], causes[column])
     ]
-    return Skew(features, tuple(differences))
+    lags = [a.lag_ms for of in causes.values() for a in of.values() if a.lag_ms is not None]
+    return Skew(features, tuple(differences), tuple(lags))
+
+
+def _differing(served: Column, offline: Column) -> Flags:
+    equal = np.array(served.values == offline.values, np.bool_)
+    found: Flags = ~np.where(served.valid & offline.valid, equal, served.valid == offline.valid)
+    return found
+
+
+def _compared(
+    service: str, column: str, served: Column, offline: Column, differing: Flags, causes: Mapping[int, Attributed]
+) -> FeatureSkew:
+    both = served.valid & offline.valid
+    smape, quantiles, edits = None, None, None
+    if served.values.dtype != np.object_:
+        one, other = served.values[both].astype(np.float64), offline.values[both].astype(np.float64)
+        if len(one):
+            size = np.abs(one) + np.abs(other)
+            smape = float(np.mean(np.where(size > 0, 2 * np.abs(one - other) / np.where(size > 0, size, 1), 0)))
+        quantiles = (_quantiles(served), _quantiles(offline))
+    elif any(isinstance(value, list) for value in served.values[both].tolist()):
+        places = np.flatnonzero(differing & both).tolist()
+        edits = sum(_edits(served.values[place], offline.values[place]) for place in places) / int(both.sum())
+    return FeatureSkew(
+        service=service,
+        feature=column,
+        rows=len(differing),
+        matches=int((~differing).sum()),
+        null_served=int((~served.valid & offline.valid).sum()),
+        null_offline=int((served.valid & ~offline.valid).sum()),
+        causes=dict(Counter(str(each.cause) for each in causes.values()).most_common()),
+        smape=smape,
+        quantiles=quantiles,
+        edits=edits,
+    )
+
+
+def _quantiles(column: Column) -> tuple[float, ...]:
+    values = column.values[column.valid].astype(np.float64)
+    return tuple(np.quantile(values, _QUANTILES).tolist()) if len(values) else ()
+
+
+def _edits(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """The edit distance of two lists (V. Levenshtein, Soviet Physics Doklady 10, 1966)."""
+    row = list(range(len(other) + 1))
+    for i, item in enumerate(one, start=1):
+        above, row[0] = row[0], i
+        for j, another in enumerate(other, start=1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (item != another))
+    return row[-1]
+
+
+def _keep(settings: Settings, skew: Skew, now: datetime) -> None:
+    """Add the figures of each feature to the history, `lake/checks/skew`."""
+    rows = [
+        {"at": now, **{name: getattr(each, name) for name in _HISTORY.names if hasattr(each, name)}}
+        | {"causes": list(each.causes.items())}
+        for each in skew.features
+    ]
+    path = settings.lake / "checks" / "skew"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_deltalake(path, pa.Table.from_pylist(rows, _HISTORY), mode="append", schema_mode="merge")
+
+
+_HISTORY = pa.schema(
+    [
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("service", pa.string()),
+        ("feature", pa.string()),
+        ("rows", pa.int64()),
+        ("matches", pa.int64()),
+        ("null_served", pa.int64()),
+        ("null_offline", pa.int64()),
+        ("smape", pa.float64()),
+        ("edits", pa.float64()),
+        ("causes", pa.map_(pa.string(), pa.int64())),
+    ]
+)
 
 
 def _served(settings: Settings, service: FeatureService, sample: int | None) -> pa.Table:
@@ -148,13 +315,14 @@ def _served(settings: Settings, service: FeatureService, sample: int | None) -> 
         raise _nothing_logged(path)
     log_rows = table_of_log.to_pyarrow_dataset()
     stamps = [_stamp_of(group.name) for group in service.groups]
-    needed = ["request_id", "serve_time", *keys_of(service), *columns_of(service), *stamps]
+    needed = ["request_id", "serve_time", *keys_of(service), *columns_of(service), *stamps, "fingerprints"]
     missing = [column for column in needed if column not in log_rows.schema.names]
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)}", hint="was the service declared otherwise when it served?"
         )
     table = ibis.table(ibis.Schema.from_pyarrow(log_rows.schema), "served")
+    needed += [column for column in _EVIDENCE if column in log_rows.schema.names]
     picked = table.select(needed)
     if sample is not None:
         who = [ibis.coalesce(table[column], "") for column in ["request_id", *keys_of(service)]]
@@ -170,35 +338,17 @@ def _nothing_logged(path: Path) -> InputError:
     return InputError(f"{path}: no served vectors", hint=hint)
 
 
-def _counts(served: pa.Table, offline: pa.Table) -> dict[str, tuple[int, int, int]]:
-    """By feature: matches, nulls on the served side only, nulls on the offline side only."""
-    names = offline.column_names
-    sides = [*(served[name].cast(offline[name].type) for name in names), *offline.columns]
-    both = pa.table(sides, names=[f"{side}_{i}" for side in ("served", "offline") for i in range(len(names))])
-    table = ibis.table(ibis.Schema.from_pyarrow(both.schema), "both")
-    sums = {}
-    for i in range(len(names)):
-        one, other = table[f"served_{i}"], table[f"offline_{i}"]
-        sums[f"match_{i}"] = one.identical_to(other).sum()
-        sums[f"null_served_{i}"] = (one.isnull() & other.notnull()).sum()
-        sums[f"null_offline_{i}"] = (one.notnull() & other.isnull()).sum()
-    (row,) = _query(table.agg(**sums), both=both).to_pylist()
-    return {
-        name: (int(row[f"match_{i}"]), int(row[f"null_served_{i}"]), int(row[f"null_offline_{i}"]))
-        for i, name in enumerate(names)
-    }
-
-
-def _differences(service: FeatureService, column: str, served: pa.Table, offline: pa.Table) -> list[Difference]:
-    """The first few differences of one feature."""
-    place = pa.array(range(served.num_rows), pa.int64())
-    offline_column = offline[column]
-    pairs = pa.table({"place": place, "served": served[column].cast(offline_column.type), "offline": offline_column})
-    table = ibis.table(ibis.Schema.from_pyarrow(pairs.schema), "pairs")
-    differing = table.filter(~table.served.identical_to(table.offline)).order_by("place").limit(_SHOWN_PER_FEATURE)
-    found = _query(differing, pairs=pairs).to_pylist()
+def _differences(
+    service: FeatureService, column: str, served: pa.Table, offline: pa.ChunkedArray, causes: Mapping[int, Attributed]
+) -> list[Difference]:
+    """A few differences of one feature: of each cause the first."""
+    first: dict[Cause, int] = {}
+    for place in sorted(causes):
+        first.setdefault(causes[place].cause, place)
+    more = [place for place in sorted(causes) if place not in first.values()]
+    places = sorted([*first.values(), *more[: max(0, _SHOWN_PER_FEATURE - len(first))]])
     stamp = _stamp_of(column.partition("__")[0])
-    rows = served.take([pair["place"] for pair in found]).to_pylist()
+    rows = served.take(places).to_pylist()
     return [
         Difference(
             service=service.name,
@@ -208,10 +358,12 @@ def _differences(service: FeatureService, column: str, served: pa.Table, offline
             serve_time=row["serve_time"].isoformat(),
             # What is computed on demand is of no row.
             served_event_timestamp_ms=row.get(stamp),
-            served=pair["served"],
-            offline=pair["offline"],
+            served=row[column],
+            offline=offline[place].as_py(),
+            cause=str(causes[place].cause),
+            lag_ms=causes[place].lag_ms,
         )
-        for row, pair in zip(rows, found, strict=True)
+        for row, place in zip(rows, places, strict=True)
     ]
 
 

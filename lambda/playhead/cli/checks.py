@@ -19,7 +19,8 @@ Services = Annotated[
 ]
 Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
 MaxRate = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of values that may differ before the exit code is 1.")
+    float | None,
+    typer.Option(min=0, max=1, help="Share of a feature's values that may differ. [default: checks.max_skew, 0]"),
 ]
 
 
@@ -34,23 +35,39 @@ def register(app: typer.Typer) -> None:
 def skew(
     service: Services = None,
     sample: Sample = None,
-    max_mismatch_rate: MaxRate = 0.0,
+    max_mismatch_rate: MaxRate = None,
     home: Home = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Compare served values with the offline store's for the same moments. Exit code 1: too many differ."""
+    """Compare served values with the offline store's for the same moments, and say of each that differs why.
+
+    Exit code 1: of a feature more values differ than may, those aside whose rows were only on their way
+    (propagation_lag), or rows were on their way for too long. Settings: checks.max_skew, checks.skew (by feature),
+    checks.max_propagation_lag. Figures are added to lake/checks/skew.
+
+    \b
+    playhead check skew
+    playhead check skew --service listener_v1 --sample 10000 --json
+    """
     from playhead.checks.skew import check_skew
     from playhead.declarations import load_declarations
 
     declarations = load_declarations()
     services = list(dict.fromkeys(service or (each.name for each in declarations.services)))
-    found = check_skew(settings_of(home, config), declarations, services, sample=sample)
+    settings = settings_of(home, config)
+    found = check_skew(settings, declarations, services, sample=sample)
+    thresholds = settings.checks
+    if max_mismatch_rate is not None:
+        thresholds = thresholds.model_copy(update={"max_skew": max_mismatch_rate})
+    failures = found.failures(thresholds)
     if as_json:
         typer.echo(json.dumps(found.payload(), indent=2))
     else:
         _show_skew(found)
-    if found.mismatch_rate > max_mismatch_rate:
+    for failure in failures:
+        typer.secho(failure, fg=typer.colors.RED, err=True)
+    if failures:
         raise typer.Exit(1)
 
 
@@ -82,16 +99,22 @@ def _show_accounts(found: Accounts) -> None:
 
 
 def _show_skew(skew: Skew) -> None:
-    rows = table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline")
+    rows = table("service", "feature", "rows", "matches", "mismatches", "null served", "null offline", "causes")
     for each in skew.features:
         counts = (each.rows, each.matches, each.mismatches, each.null_served, each.null_offline)
         style = "red" if each.mismatches else None
-        rows.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), style=style)
+        causes = ", ".join(f"{cause} {count:,}" for cause, count in each.causes.items())
+        rows.add_row(each.service, each.feature, *(f"{count:,}" for count in counts), causes, style=style)
     show(rows)
     for differing in skew.differences:
         who = ", ".join(f"{key} {value}" for key, value in differing.entities.items() if value is not None)
         typer.echo(
             f"{differing.feature} at {differing.serve_time} for {who}: served {differing.served!r} from the row of "
-            f"{differing.served_event_timestamp_ms} ms, offline {differing.offline!r} (request {differing.request_id})"
+            f"{differing.served_event_timestamp_ms} ms, offline {differing.offline!r}: {differing.cause}"
+            f"{'' if differing.lag_ms is None else f', {differing.lag_ms:,} ms'} (request {differing.request_id})"
         )
     typer.echo(f"{skew.values:,} values of {sum(skew.rows.values()):,} vectors: {skew.mismatches:,} differ")
+    for cause, count in skew.causes.items():
+        typer.echo(f"  {cause}: {count:,}")
+    if skew.lag_ms:
+        typer.echo("  on their way for " + ", ".join(f"{ms:,} ms ({name})" for name, ms in skew.lag_ms.items()))

@@ -109,6 +109,7 @@ class FeatureSkew:
     mismatches: int
     null_served: int
     null_offline: int
+    causes: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,8 @@ class Difference:
     served_event_timestamp_ms: int | None
     served: Any
     offline: Any
+    cause: str
+    lag_ms: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,8 @@ class Skew:
     values: int
     matches: int
     mismatches: int
+    causes: Mapping[str, int]
+    lag_ms: Mapping[str, int] | None
     features: tuple[FeatureSkew, ...]
     differences: tuple[Difference, ...]
 

@@ -1,0 +1,305 @@
+"""Faults are put between what is served and what training sees, and the skew check must name each of them.
+
+The layers are what they are in life: the archive is the changelog without late events, the batch layer has them, the
+online store is as it was at the moment, packed and merged by the server's own code.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from features.entities import is_play, is_skip
+from playhead.checks.causes import Cause
+from playhead.checks.skew import Skew, check_skew
+from playhead.columns import Column
+from playhead.config import CheckSettings, Settings
+from playhead.days import DAY, PartialTable, begin_ms_of, dated_events, end_ms_of
+from playhead.declarations import Declarations, load_declarations
+from playhead.declare import Count, FeatureGroup, sliding
+from playhead.dimensions import rows_of
+from playhead.local.changelog import changelog, run
+from playhead.merge import Partials, published
+from playhead.plan import DailyPlan
+from playhead.relations import DAY_MS, T_MS
+from playhead.serving.online import OnlineStore
+from playhead.serving.online_merge import EVERYBODY, OnlineMerge
+from playhead.serving.packed import Packer
+from playhead.serving.reading import Status
+from playhead.serving.registry import apply
+from playhead.serving.served_table import served_schema
+from playhead.serving.spine import columns_of
+from playhead.serving.vectors import Fetched, VectorService
+from tests.archive import publish, write_rows
+from tests.lake import write_events
+from tests.memory import MemoryRedis
+from tests.parity.streams import START_MS, as_table
+
+DECLARED = load_declarations()
+SERVICE = DECLARED.service("listener_v1")
+FIRST = datetime.fromtimestamp(START_MS / 1_000, UTC).date() + DAY
+DAYS = 6
+TODAY = FIRST + (DAYS - 1) * DAY
+SERVED = 150
+Event = dict[str, Any]
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def listening(seed: int = 1) -> list[Event]:
+    """Six days of a few listeners who play, skip and finish tracks of a few artists."""
+    rng, events, now_ms = random.Random(seed), [], begin_ms_of(FIRST)
+    while now_ms < end_ms_of(TODAY):
+        now_ms += rng.randrange(1_000, 400_000)
+        kind = rng.choice(["PLAY", "PLAY", "SKIP", "COMPLETE", "PAUSE", "LIKE"])
+        track = rng.randrange(12)
+        events.append(
+            as_row(
+                event_id=f"e{len(events)}",
+                user_id=f"u{rng.randrange(8)}",
+                track_id=f"t{track}",
+                artist_id=f"a{track % 5}",
+                event_type=kind,
+                event_time_ms=now_ms,
+                ms_played=rng.randrange(200_000) if kind in ("SKIP", "COMPLETE") else None,
+                kafka_offset=len(events),
+            )
+        )
+    return events
+
+
+def as_row(**values: Any) -> Event:
+    return {"content_type": "SONG", "kafka_partition": 0, "late": False} | values
+
+
+@dataclass
+class World:
+    """What the layers made of events, and a server whose store is as it was at any moment."""
+
+    settings: Settings
+    events: list[Event]
+    online: Rows
+    declarations: Declarations = DECLARED
+    batch_behind: int = 0
+    corrupt: Callable[[Fetched], Fetched] = lambda fetched: fetched
+    fallback: str | None = None
+
+    def serve(self, delay_ms: int = 0, seed: int = 5) -> None:
+        """Serve vectors on the last day, and log them; the store gets each row so much after its time."""
+        rng, rows = random.Random(seed), []
+        service = VectorService(self.declarations.service("listener_v1"), self.declarations)
+        today = [event for event in self.events if event["event_time_ms"] >= begin_ms_of(TODAY)]
+        last_ms = end_ms_of(TODAY) - 1
+        asked = [(e, min(e["event_time_ms"] + rng.randrange(40_000), last_ms)) for e in rng.choices(today, k=SERVED)]
+        redis = MemoryRedis()
+        for plan in self.declarations.daily_plans:
+            self.put_published(redis, plan, begin_ms_of(TODAY) - self.batch_behind * DAY_MS)
+        arriving = self.arriving()
+        for number, (event, moment) in enumerate(sorted(asked, key=lambda each: each[1])):
+            while arriving and arriving[-1][0] <= moment - delay_ms:
+                at_ms, packer, entity, values = arriving.pop()
+                redis.put(packer, entity, at_ms, values)
+            entities = {key: event[key] for key in ("user_id", "track_id", "artist_id")}
+            fetched = service.fetch(OnlineStore(redis, "memory"), entities, lambda at=moment: at / 1_000)
+            rows.append(self.logged(f"r{number}", entities, self.corrupt(fetched), service))
+        schema = served_schema(SERVICE, DECLARED)
+        for extra in ("fallback", "statuses"):
+            if extra not in schema.names:
+                schema = schema.append(
+                    pa.field(extra, pa.string() if extra == "fallback" else pa.map_(pa.string(), pa.string()))
+                )
+        path = self.settings.lake / "served" / "listener_v1"
+        write_deltalake(path, pa.Table.from_pylist(rows, schema))
+
+    def logged(
+        self, request_id: str, entities: dict[str, str], fetched: Fetched, service: VectorService
+    ) -> dict[str, Any]:
+        stamps = {f"{view}__event_timestamp_ms": own.to_list()[0] for view, own in fetched.event_timestamps_ms.items()}
+        statuses = {}
+        for view in service.views:
+            codes = {int(fetched.statuses[column][0]) for column, _ in view.columns}
+            for code in codes & {Status.STALE, Status.REFUSED}:
+                statuses[view.name] = Status(code).name.lower()
+        values = {name: own.to_list()[0] for name, own in fetched.columns.items()}
+        fingerprints = [(v.name, v.group.fingerprint) for v in service.views if stamps[f"{v.name}__event_timestamp_ms"]]
+        return {
+            "request_id": request_id,
+            "serve_time": fetched.serve_time_ms * 1_000,
+            **entities,
+            **values,
+            **stamps,
+            "fingerprints": fingerprints,
+            "statuses": [*statuses.items()],
+            "fallback": self.fallback,
+        }
+
+    def arriving(self) -> list[tuple[int, Packer, str, dict[str, Any]]]:
+        """The speed layer's rows, the last first."""
+        found = []
+        for plan in self.declarations.speed_plans:
+            packer, names = Packer.of(plan), [name for name, _ in plan.schema]
+            rows = self.online[plan.name]
+            found += [(row[T_MS], packer, row[plan.key], {name: row[name] for name in names}) for row in rows]
+        return sorted(found, key=lambda row: -row[0])
+
+    def put_published(self, redis: MemoryRedis, plan: DailyPlan, end_ms: int) -> None:
+        merge = OnlineMerge(plan)
+        redis.put(merge.end, EVERYBODY, end_ms, {})
+        partials = [row for row in partials_of(plan, self.events) if row_ms(row) < end_ms]
+        for entity in {row[plan.key] for row in partials}:
+            own = [row for row in partials if row[plan.key] == entity]
+            values = {m.name: Column.of_list([r[m.name] for r in own], m.kind.to_pyarrow()) for m in plan.measures}
+            items = Partials(np.zeros(len(own), np.int64), np.array([row_ms(row) for row in own]), values)
+            made = published(plan, items, end_ms, 1)
+            redis.put(merge.published, entity, end_ms, {name: column.to_list()[0] for name, column in made.items()})
+
+    def check(self) -> Skew:
+        return check_skew(self.settings, DECLARED, ["listener_v1"])
+
+
+def row_ms(row: dict[str, Any]) -> int:
+    return begin_ms_of(date.fromisoformat(row["dt"]))
+
+
+PARTIALS: dict[tuple[str, int], list[dict[str, Any]]] = {}
+
+
+def partials_of(plan: DailyPlan, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """What the batch layer makes of each day."""
+    key = (plan.name, id(events))
+    if key not in PARTIALS:
+        dated = as_table([*events])
+        days = [f"{datetime.fromtimestamp(e['event_time_ms'] / 1_000, UTC):%Y-%m-%d}" for e in events]
+        source = dated.append_column("dt", pa.array(days))
+        table = PartialTable.of(plan)
+        PARTIALS[key] = run(table.rows(dated_events()), events=source, **rows_of(plan.dimensions, {})).to_pylist()
+    return PARTIALS[key]
+
+
+def changes(declarations: Declarations, events: Sequence[Event]) -> Rows:
+    """The speed layer's changelog, which late events are not in."""
+    known = as_table([event for event in events if not event["late"]])
+    return {plan.name: changelog(plan, known).to_pylist() for plan in declarations.speed_plans}
+
+
+@pytest.fixture
+def world(settings: Settings) -> World:
+    return world_of(settings, listening())
+
+
+def world_of(settings: Settings, events: list[Event]) -> World:
+    """The lake of events, published up to yesterday."""
+    write_events(settings.lake, events)
+    rows = changes(DECLARED, events)
+    for plan in DECLARED.speed_plans:
+        write_rows(settings.lake, plan, rows[plan.name])
+    partials = {plan.name: partials_of(plan, events) for plan in DECLARED.daily_plans}
+    yesterday = TODAY - DAY
+    for day in (FIRST + n * DAY for n in range(DAYS - 1)):
+        publish(settings.lake, day, {name: [r for r in own if r["dt"] == str(day)] for name, own in partials.items()})
+    assert yesterday == FIRST + (DAYS - 2) * DAY
+    apply(settings, DECLARED)
+    return World(settings, events, rows)
+
+
+def shares(skew: Skew) -> Counter[str]:
+    assert sum(skew.causes.values()) == skew.mismatches
+    return Counter(skew.causes)
+
+
+def test_a_clean_run_has_no_difference(world: World) -> None:
+    world.serve()
+    skew = world.check()
+    assert (skew.mismatches, skew.values) == (0, SERVED * len(columns_of(SERVICE)))
+    assert skew.failures(CheckSettings()) == []
+
+
+def test_a_writer_that_is_20_seconds_late_is_propagation_lag(world: World) -> None:
+    world.serve(delay_ms=20_000)
+    skew = world.check()
+    found = shares(skew)
+    assert skew.mismatches > 100
+    assert found[Cause.PROPAGATION_LAG] >= 0.95 * skew.mismatches, found
+    assert skew.lag_ms is not None
+    assert 5_000 < skew.lag_ms["p50"] <= skew.lag_ms["max"] <= 20_000
+    (failure,) = [each for each in skew.failures(CheckSettings()) if each.startswith("propagation lag")]
+    assert "p99" in failure
+
+
+def test_a_batch_that_was_dropped_is_batch_lag(world: World) -> None:
+    world.batch_behind = 3
+    world.serve()
+    skew = world.check()
+    found = shares(skew)
+    assert skew.mismatches > 100
+    assert found[Cause.BATCH_LAG] >= 0.95 * skew.mismatches, found
+
+
+def test_a_batch_that_is_two_days_late_differs_in_nothing(world: World) -> None:
+    world.batch_behind = 2
+    world.serve()
+    assert world.check().mismatches == 0
+
+
+def test_late_events_are_named(settings: Settings) -> None:
+    events, rng = listening(), random.Random(3)
+    for event in events:
+        event["late"] = rng.random() < 0.01
+    world = world_of(settings, events)
+    world.batch_behind = 2
+    world.serve()
+    skew = world.check()
+    found = shares(skew)
+    assert skew.mismatches > 20
+    assert found[Cause.LATE_EVENT] >= 0.95 * skew.mismatches, found
+
+
+def test_a_declaration_that_changed_between_is_version(world: World) -> None:
+    listener = DECLARED.group("listener")
+    features = tuple(
+        Count("plays", where=is_play | is_skip, over=sliding("1m", "1h", "1d")) if f.name == "plays" else f
+        for f in listener.features
+    )
+    before = replace(listener, features=features)
+
+    def swapped(group: FeatureGroup) -> FeatureGroup:
+        return before if group.name == "listener" else group
+
+    service = replace(SERVICE, groups=tuple(map(swapped, SERVICE.groups)))
+    world.declarations = Declarations(tuple(map(swapped, DECLARED.groups)), (service,))
+    world.online = changes(world.declarations, world.events)
+    world.serve()
+    skew = world.check()
+    found = shares(skew)
+    assert skew.mismatches > 100
+    assert found[Cause.VERSION] >= 0.95 * skew.mismatches, found
+
+
+def test_code_that_differs_online_only_is_logic(world: World) -> None:
+    def corrupted(fetched: Fetched) -> Fetched:
+        plays = fetched.columns["listener__plays_1h"]
+        wrong = {"listener__plays_1h": Column(plays.values + 1, plays.valid)}
+        return replace(fetched, columns={**fetched.columns, **wrong})
+
+    world.corrupt = corrupted
+    world.serve()
+    skew = world.check()
+    assert shares(skew) == {Cause.LOGIC: SERVED}
+    assert {each.feature for each in skew.features if each.mismatches} == {"listener__plays_1h"}
+    assert skew.failures(CheckSettings(skew={"listener__plays_1h": 1.0})) == []
+
+
+def test_a_fallback_is_named(world: World) -> None:
+    world.fallback = "budget"
+    world.serve(delay_ms=20_000)
+    skew = world.check()
+    assert shares(skew) == {Cause.FALLBACK: skew.mismatches}
+    assert skew.mismatches
