@@ -45,7 +45,7 @@ class FeatureRow(_message.Message):
     def __init__(self, group: _Optional[str] = ..., fingerprint: _Optional[str] = ..., entity: _Optional[str] = ..., event_timestamp_ms: _Optional[int] = ..., values: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
 class ServedFeatures(_message.Message):
-    __slots__ = ("request_id", "service", "serve_time_ms", "entities", "values", "event_timestamps_ms", "fingerprints")
+    __slots__ = ("request_id", "service", "serve_time_ms", "entities", "values", "event_timestamps_ms", "fingerprints", "fallback")
     class EntitiesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,7 @@ class ServedFeatures(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIMESTAMPS_MS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINTS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     service: str
     serve_time_ms: int
@@ -88,4 +89,5 @@ class ServedFeatures(_message.Message):
     values: _containers.MessageMap[str, Value]
     event_timestamps_ms: _containers.ScalarMap[str, int]
     fingerprints: _containers.ScalarMap[str, str]
-    def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., serve_time_ms: _Optional[int] = ..., entities: _Optional[_Mapping[str, str]] = ..., values: _Optional[_Mapping[str, Value]] = ..., event_timestamps_ms: _Optional[_Mapping[str, int]] = ..., fingerprints: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    fallback: str
+    def __init__(self, request_id: _Optional[str] = ..., service: _Optional[str] = ..., serve_time_ms: _Optional[int] = ..., entities: _Optional[_Mapping[str, str]] = ..., values: _Optional[_Mapping[str, Value]] = ..., event_timestamps_ms: _Optional[_Mapping[str, int]] = ..., fingerprints: _Optional[_Mapping[str, str]] = ..., fallback: _Optional[str] = ...) -> None: ...

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
+import orjson
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from playhead.declarations import load_declarations
-from playhead.serving.online import OnlineStore, key_of
+from playhead.serving.access import Access
+from playhead.serving.app import create_app
+from playhead.serving.bodies import MAX_CANDIDATES
+from playhead.serving.breaker import FAILURES, Breaker, Guard
+from playhead.serving.fallbacks import POOL, TOP_TRACKS
+from playhead.serving.online import OnlineStore, _list_packer, key_of
 from playhead.serving.packed import Packer
+from playhead.serving.serve_metrics import ServerMetrics
 from playhead.serving.served_log import ServedLog
-from playhead.serving.server import MAX_CANDIDATES, ServerMetrics, create_app
 from playhead.serving.spine import columns_of
 from schemas.features_pb2 import ServedFeatures
 from tests.polling import eventually
@@ -65,6 +74,9 @@ class Producer:
     def poll(self, _seconds: float) -> None:
         return None
 
+    def flush(self, _seconds: float) -> int:
+        return 0
+
 
 @dataclass
 class Served:
@@ -78,22 +90,49 @@ class Served:
         packed = Packer.of(load_declarations().plan(group)).pack(at_ms, values)
         self.redis.rows[key_of(group, entity)] = packed
 
+    def put_list(self, name: str, entity: str, items: list[str]) -> None:
+        packer = _list_packer(name)
+        row = {"items": orjson.dumps(items).decode()}
+        self.redis.rows[key_of(packer.name, entity)] = packer.pack(0, row)
+
     def ask(self, **changes: Any) -> Any:
         body = {"service": "listener_v1", "user_id": "u1"} | changes
         return self.client.post("/v1/features", json=body)
 
+    def candidates(self, **body: Any) -> Any:
+        return self.client.post("/v1/candidates", json={"user_id": "u1"} | body).json()
+
+    def logged(self, vectors: int) -> list[ServedFeatures]:
+        """What was sent, which happens beside the answers."""
+        assert eventually(lambda: len(self.producer.sent) >= vectors, 10)
+        assert {key for key, _ in self.producer.sent} == {b"u1"}
+        return [message for _, message in self.producer.sent]
+
+    def metrics(self) -> set[str]:
+        return set(self.client.get("/metrics").text.splitlines())
+
+
+@contextmanager
+def server(*tokens: str) -> Iterator[Served]:
+    redis, producer, registry = Redis(), Producer(), CollectorRegistry()
+    guard = Guard(timedelta(seconds=10), Breaker(now_s=lambda: 0.0))
+    with ServedLog(producer, "served", registry) as log, closing(guard):
+        app = create_app(
+            load_declarations(),
+            OnlineStore(redis, "memory"),
+            guard,
+            log,
+            ServerMetrics(registry),
+            access=Access([*map(SecretStr, tokens)]),
+            clock_s=lambda: NOW_S,
+        )
+        yield Served(TestClient(app), redis, producer)
+
 
 @pytest.fixture
-def served() -> Served:
-    redis, producer, registry = Redis(), Producer(), CollectorRegistry()
-    app = create_app(
-        load_declarations(),
-        OnlineStore(redis, "memory"),
-        ServedLog(producer, "served", registry),
-        ServerMetrics(registry),
-        clock_s=lambda: NOW_S,
-    )
-    return Served(TestClient(app), redis, producer)
+def served() -> Iterator[Served]:
+    with server() as made:
+        yield made
 
 
 def test_a_vector_has_every_feature_of_the_service_and_empty_windows_where_there_is_no_row(served: Served) -> None:
@@ -140,8 +179,7 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
     served.put("track", "t1", 1_700_000_001_000, {"plays_1h": 5})
     answer = served.ask(candidates=[{"track_id": "t1"}, {"track_id": "t2", "artist_id": "a1"}]).json()
-    (key, first), (_, second) = served.producer.sent
-    assert key == b"u1"
+    first, second = served.logged(2)
     assert (first.request_id, first.service, first.serve_time_ms) == (
         answer["request_id"],
         "listener_v1",
@@ -161,7 +199,7 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
 def test_without_candidates_the_users_own_vector_is_served_and_logged(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
     assert served.ask().json()["candidates"] == []
-    ((_, message),) = served.producer.sent
+    (message,) = served.logged(1)
     assert dict(message.entities) == {"user_id": "u1"}
     assert message.values["listener__plays_1h"].int_value == 12
 
@@ -226,10 +264,8 @@ def test_a_body_of_many_megabytes_is_refused_unread(served: Served) -> None:
 def test_without_the_store_the_server_is_alive_but_not_ready(served: Served) -> None:
     served.redis.away = True
     assert served.client.get("/health").status_code == 200
-    assert served.client.get("/ready").status_code == 503
-    answer = served.ask()
-    assert answer.status_code == 503
-    assert answer.json()["error"] == "StackError"
+    answer = served.client.get("/ready")
+    assert (answer.status_code, answer.json()["error"]) == (503, "StackError")
 
 
 def test_the_documentation_describes_the_answer(served: Served) -> None:

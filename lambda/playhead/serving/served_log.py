@@ -1,14 +1,22 @@
-"""The log of what was served: each vector as a `ServedFeatures` message, sent off the request's path."""
+"""The log of what was served: each vector as a `ServedFeatures` message, made and sent off the request's path."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import queue
+import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Self
 
 import structlog
 from confluent_kafka import KafkaException, Producer
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as Metric
 
 from playhead.config import KafkaSettings
 from playhead.serving.kafka_errors import ErrorLog, reporting
@@ -18,78 +26,161 @@ from schemas.features_pb2 import ServedFeatures
 
 log = structlog.get_logger()
 
-_FLUSH_SECONDS = 30.0
+FATES = ("sent", "delivered", "dropped", "failed")
+
+_FLUSH_SECONDS = 7.0
+_WAITING_VECTORS = 20_000
 _QUEUE_MESSAGES = 100_000
+_QUEUE_KILOBYTES = 262_144
+_IDLE_SECONDS = 0.1
+_REPEAT_SECONDS = 10.0
+_KNOWN_VALUES = 2**16
 _VALUE_FIELDS = {int: "int_value", float: "double_value", str: "string_value"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """One request's vectors, on their way to the topic."""
+
+    request_id: str
+    service: str
+    vectors: Vectors
+    fallback: str | None
+
+    @property
+    def count(self) -> int:
+        return max(1, len(self.vectors.candidates))
+
+
 class ServedLog:
-    """Sends served vectors to a topic, keyed by user. Safe to share between threads.
+    """Sends served vectors to a topic, keyed by user, while its context lasts; on leaving it everything was sent.
 
     Args:
         producer: a confluent-kafka `Producer`.
         topic: where to send.
         registry: where to count.
+        room: how many vectors may wait for the thread that sends them.
 
-    A vector is counted when it is sent and once more when its fate is known: `delivered`, `dropped` (the queue is full)
-    or `failed` (the broker did not take it in time).
+    A vector is counted when it is `sent`, and once more when its fate is known: `delivered`, `dropped` (too many were
+    waiting) or `failed` (the broker did not take it in time).
     """
 
-    def __init__(self, producer: Any, topic: str, registry: CollectorRegistry) -> None:
-        self._producer = producer
-        self._topic = topic
+    def __init__(self, producer: Any, topic: str, registry: CollectorRegistry, *, room: int = _WAITING_VECTORS) -> None:
+        self._producer, self._topic, self._room = producer, topic, room
         self._errors = ErrorLog()
-        self.vectors = Counter("playhead_served_vectors", "Vectors by what became of them", ["fate"], registry=registry)
+        metric = Metric("playhead_served_vectors", "Vectors by what became of them", ["fate"], registry=registry)
+        self._metrics = {fate: metric.labels(fate) for fate in FATES}
+        self._queue: queue.SimpleQueue[_Served | None] = queue.SimpleQueue()
+        self._waiting, self._lock = 0, Lock()
+        self._fates: Counter[str] = Counter()
+        self._warned_s = float("-inf")
+        self._thread = Thread(target=self._work, name="served-log")
 
-    def record(self, request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> None:
-        """Send each vector: one per candidate, or the request's own when it has no candidates."""
-        dropped = 0
-        for message in messages(request_id, service, serve_time_ms, vectors):
-            self.vectors.labels("sent").inc()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def record(self, request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> None:
+        """Take a request's vectors: one per candidate, or its own when it has no candidates. Never waits.
+
+        Args:
+            request_id: of the request.
+            service: its feature service.
+            vectors: what was answered.
+            fallback: why these are the service's defaults; None when they are what the store has.
+        """
+        served = _Served(request_id, service, vectors, fallback)
+        with self._lock:
+            fits = self._waiting + served.count <= self._room
+            if fits:
+                self._waiting += served.count
+        self._metrics["sent"].inc(served.count)
+        if fits:
+            self._queue.put(served)
+        else:
+            self._metrics["dropped"].inc(served.count)
+
+    def _work(self) -> None:
+        while True:
             try:
-                self._producer.produce(
-                    self._topic,
-                    message.SerializeToString(),
-                    key=message.entities["user_id"].encode(),
-                    timestamp=serve_time_ms,
-                    on_delivery=self._delivered,
-                )
-            except (BufferError, KafkaException):
-                dropped += 1
-            self._producer.poll(0)
-        if dropped:
-            self.vectors.labels("dropped").inc(dropped)
-            log.warning("served vectors dropped", request_id=request_id, vectors=dropped)
+                served = self._queue.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                self._producer.poll(0)
+                self._count()
+                continue
+            if served is None:
+                break
+            self._send(served)
+            with self._lock:
+                self._waiting -= served.count
+            self._count()
+        self._flush()
 
-    def flush(self) -> None:
+    def _send(self, served: _Served) -> None:
+        key, at_ms = served.vectors.shared.entities["user_id"].encode(), served.vectors.serve_time_ms
+        made = messages(served.request_id, served.service, served.vectors, served.fallback)
+        for place in range(served.count):
+            try:
+                message = next(made)
+            except (KeyError, TypeError, ValueError) as error:
+                # A value that the schema has no kind for: an on-demand function gave it.
+                self._fates["failed"] += served.count - place
+                log.error("served vectors not logged", request_id=served.request_id, error=repr(error))
+                return
+            try:
+                self._producer.produce(self._topic, message, key=key, timestamp=at_ms, on_delivery=self._delivered)
+            except (BufferError, KafkaException):
+                self._fates["dropped"] += 1
+                self._warn()
+            # It also lets go of the interpreter: requests come first.
+            self._producer.poll(0)
+
+    def _flush(self) -> None:
         """Wait until the fate of everything sent is known."""
         left = self._producer.flush(_FLUSH_SECONDS)
+        self._fates["failed"] += left
+        self._count()
         if left:
-            self.vectors.labels("failed").inc(left)
             log.error("served vectors lost", vectors=left)
 
-    def fates(self) -> dict[str, int]:
-        """Fate to number of vectors."""
-        samples = (sample for metric in self.vectors.collect() for sample in metric.samples)
-        return {s.labels["fate"]: int(s.value) for s in samples if s.name.endswith("_total")}
+    def _count(self) -> None:
+        """Bring what has gathered to the metrics: one by one it would cost as much as sending."""
+        for fate, vectors in self._fates.items():
+            self._metrics[fate].inc(vectors)
+        self._fates.clear()
+
+    def _warn(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._warned_s + _REPEAT_SECONDS:
+            self._warned_s = now_s
+            log.warning("served vectors dropped", hint="the broker is away or too slow; playhead_served_vectors_total")
 
     def _delivered(self, error: Any, _message: Any) -> None:
-        self.vectors.labels("failed" if error else "delivered").inc()
+        self._fates["failed" if error else "delivered"] += 1
         if error:
             self._errors(error)
 
 
-def messages(request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> Iterator[ServedFeatures]:
-    """The vectors of a request as messages."""
-    shared = ServedFeatures(request_id=request_id, service=service, serve_time_ms=serve_time_ms)
-    _add(shared, vectors.shared)
+def messages(request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> Iterator[bytes]:
+    """The vectors of a request as serialised `ServedFeatures`.
+
+    Protobuf merges what is put one behind the other, maps by entry: so what vectors share is serialised once, and a
+    value that was seen before not again.
+    """
+    of_all = ServedFeatures(
+        request_id=request_id, service=service, serve_time_ms=vectors.serve_time_ms, fallback=fallback or ""
+    )
+    shared = of_all.SerializeToString() + _serialized(vectors.shared)
     if not vectors.candidates:
         yield shared
     for candidate in vectors.candidates:
-        message = ServedFeatures()
-        message.CopyFrom(shared)
-        _add(message, candidate)
-        yield message
+        yield shared + _serialized(candidate)
 
 
 @contextlib.contextmanager
@@ -103,25 +194,38 @@ def open_served_log(settings: KafkaSettings, registry: CollectorRegistry) -> Ite
         # The Java client's partitioner, so that a user is in one partition whoever sends.
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": _QUEUE_MESSAGES,
+        "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
     }
-    served = ServedLog(Producer({**conf, **reporting()}), settings.served_topic, registry)
-    try:
+    with ServedLog(Producer({**conf, **reporting()}), settings.served_topic, registry) as served:
         yield served
-    finally:
-        served.flush()
 
 
-def _add(message: ServedFeatures, part: Part) -> None:
-    message.entities.update(part.entities)
-    message.event_timestamps_ms.update(part.event_timestamps_ms)
-    message.fingerprints.update(part.fingerprints)
-    for name, value in part.values.items():
-        _set(message.values[name], value)
+def _serialized(part: Part) -> bytes:
+    own = ServedFeatures(
+        entities=part.entities, event_timestamps_ms=part.event_timestamps_ms, fingerprints=part.fingerprints
+    )
+    values = (
+        _list_entry(name, tuple(value)) if isinstance(value, list) else _entry(name, value)
+        for name, value in part.values.items()
+    )
+    return b"".join((own.SerializeToString(), *values))
 
 
-def _set(message: Any, value: Value) -> None:
-    if isinstance(value, list):
-        message.string_list.SetInParent()  # an empty list is not null
-        message.string_list.values.extend(value)
-    elif value is not None:
-        setattr(message, _VALUE_FIELDS[type(value)], value)
+# By type too: 1 and 1.0 are equal.
+@functools.lru_cache(_KNOWN_VALUES, typed=True)
+def _entry(name: str, value: Value) -> bytes:
+    """One entry of the map `values`; without a kind it is null."""
+    message = ServedFeatures()
+    entry = message.values[name]
+    if value is not None:
+        setattr(entry, _VALUE_FIELDS[type(value)], value)
+    return bytes(message.SerializeToString())
+
+
+@functools.lru_cache(_KNOWN_VALUES)
+def _list_entry(name: str, values: tuple[str, ...]) -> bytes:
+    message = ServedFeatures()
+    found = message.values[name].string_list
+    found.SetInParent()  # an empty list is not null
+    found.values.extend(values)
+    return bytes(message.SerializeToString())

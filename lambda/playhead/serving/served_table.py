@@ -50,7 +50,7 @@ def served_schema(service: FeatureService, declarations: Declarations) -> pa.Sch
     for view in service.on_demand:
         kinds = {name: pa.type_for_alias(kind) for name, kind in view.features.items()}
         fields += [(f"{view.name}__{feature}", kinds[feature]) for feature in service.features_of(view)]
-    fields += [("fingerprints", pa.map_(pa.string(), pa.string()))]
+    fields += [("fingerprints", pa.map_(pa.string(), pa.string())), ("fallback", pa.string())]
     return pa.schema([*fields, ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64()), ("dt", pa.string())])
 
 
@@ -95,6 +95,7 @@ class ServedTable:
             "request_id": message.request_id,
             "serve_time": message.serve_time_ms * 1_000,
             "fingerprints": list(message.fingerprints.items()),
+            "fallback": message.fallback or None,
             "kafka_partition": partition,
             "kafka_offset": offset,
             "dt": day,
