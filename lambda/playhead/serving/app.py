@@ -42,8 +42,13 @@ _STATUSES = {
 T = TypeVar("T")
 
 
+def services_of(declarations: Declarations) -> dict[str, VectorService]:
+    """The declared feature services by name, compiled."""
+    return {service.name: VectorService(service, declarations) for service in declarations.services}
+
+
 def create_app(
-    declarations: Declarations,
+    services: Mapping[str, VectorService],
     store: OnlineStore,
     guard: Guard,
     served: ServedLog,
@@ -55,7 +60,7 @@ def create_app(
     """The HTTP application.
 
     Args:
-        declarations: whose services are served.
+        services: what is served, by name.
         store: where the rows and lists are.
         guard: bounds the time that they are waited for.
         served: told every vector.
@@ -63,7 +68,6 @@ def create_app(
         access: who may ask for features and candidates.
         clock_s: wall clock, Unix seconds.
     """
-    services = {service.name: VectorService(service, declarations) for service in declarations.services}
     endpoints = _Endpoints(services, newest_of(services), store, guard, served, metrics, clock_s)
     app = FastAPI(
         title="playhead",

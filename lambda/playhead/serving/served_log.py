@@ -20,7 +20,6 @@ from prometheus_client import Counter as Metric
 
 from playhead.config import KafkaSettings
 from playhead.serving.kafka_errors import ErrorLog, reporting
-from playhead.serving.packed import Value
 from playhead.serving.vectors import Part, Vectors
 from schemas.features_pb2 import ServedFeatures
 
@@ -201,31 +200,27 @@ def open_served_log(settings: KafkaSettings, registry: CollectorRegistry) -> Ite
 
 
 def _serialized(part: Part) -> bytes:
-    own = ServedFeatures(
-        entities=part.entities, event_timestamps_ms=part.event_timestamps_ms, fingerprints=part.fingerprints
+    own = ServedFeatures(entities=part.entities, event_timestamps_ms=part.event_timestamps_ms)
+    values = [tuple(value) if isinstance(value, list) else value for value in part.values.values()]
+    return b"".join(
+        (own.SerializeToString(), _fingerprints(tuple(part.fingerprints.items())), *map(_entry, part.values, values))
     )
-    values = (
-        _list_entry(name, tuple(value)) if isinstance(value, list) else _entry(name, value)
-        for name, value in part.values.items()
-    )
-    return b"".join((own.SerializeToString(), *values))
+
+
+@functools.lru_cache
+def _fingerprints(of_views: tuple[tuple[str, str], ...]) -> bytes:
+    return bytes(ServedFeatures(fingerprints=dict(of_views)).SerializeToString())
 
 
 # By type too: 1 and 1.0 are equal.
 @functools.lru_cache(_KNOWN_VALUES, typed=True)
-def _entry(name: str, value: Value) -> bytes:
+def _entry(name: str, value: int | float | str | tuple[str, ...] | None) -> bytes:
     """One entry of the map `values`; without a kind it is null."""
     message = ServedFeatures()
     entry = message.values[name]
-    if value is not None:
+    if isinstance(value, tuple):
+        entry.string_list.SetInParent()  # an empty list is not null
+        entry.string_list.values.extend(value)
+    elif value is not None:
         setattr(entry, _VALUE_FIELDS[type(value)], value)
-    return bytes(message.SerializeToString())
-
-
-@functools.lru_cache(_KNOWN_VALUES)
-def _list_entry(name: str, values: tuple[str, ...]) -> bytes:
-    message = ServedFeatures()
-    found = message.values[name].string_list
-    found.SetInParent()  # an empty list is not null
-    found.values.extend(values)
     return bytes(message.SerializeToString())

@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Event, Thread
 
@@ -22,11 +22,12 @@ from playhead.config import ServeSettings, Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
 from playhead.serving.access import Access, check_access
-from playhead.serving.app import create_app
+from playhead.serving.app import create_app, services_of
 from playhead.serving.breaker import Breaker, Guard
 from playhead.serving.online import OnlineStore, open_online_store
 from playhead.serving.serve_metrics import ServerMetrics, by_label, of_all_workers
 from playhead.serving.served_log import open_served_log
+from playhead.serving.vectors import VectorService
 from playhead.serving.workers import Workers
 from playhead.stack.ports import Port
 
@@ -108,16 +109,26 @@ def serve(
     Raises:
         StackError: the server ended by itself.
     """
-    guard, declarations = Guard(settings.serve.budget, Breaker()), load_declarations()
-    access = Access(settings.serve.tokens)
+    guard, access = Guard(settings.serve.budget, Breaker()), Access(settings.serve.tokens)
+    services = services_of(load_declarations())
     with (
         contextlib.closing(guard),
         _store_within(settings) as store,
         open_served_log(settings.kafka, metrics.counted) as served,
     ):
-        app = create_app(declarations, store, guard, served, metrics, access=access, clock_s=clock_s)
+        _warm_up(services.values(), store, clock_s)
+        app = create_app(services, store, guard, served, metrics, access=access, clock_s=clock_s)
         metrics.starts.inc()
         _run(app, listener, stop, wanted)
+
+
+def _warm_up(services: Iterable[VectorService], store: OnlineStore, clock_s: Callable[[], float]) -> None:
+    """Ask once of each: connections are opened and code is loaded before the first request has to wait for it."""
+    try:
+        for service in services:
+            service.fetch(store, {"user_id": ""}, [{"track_id": "", "artist_id": ""}], clock_s)
+    except StackError as error:
+        log.warning("serving begins without the store", error=str(error))
 
 
 def _run(app: FastAPI, listener: socket.socket, stop: Event, wanted: Callable[[], bool]) -> None:
