@@ -135,12 +135,12 @@ def test_tokens_that_are_no_list_of_texts_are_refused_and_not_repeated(
 def test_a_process_that_gets_the_settings_as_variables_has_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PLAYHEAD_SERVE__TOKENS", '["one", "two"]')
+    monkeypatch.setenv("PLAYHEAD_SERVE__TOKENS", '["token-1", "token-2"]')
     monkeypatch.setenv("PLAYHEAD_SERVE__BUDGET", "PT0.02S")
     monkeypatch.setenv("PLAYHEAD_REDIS__PASSWORD", "secret")
     settings = load_settings(tmp_path)
-    assert [token.get_secret_value() for token in settings.serve.tokens] == ["one", "two"]
-    assert "one" not in repr(settings)
+    assert [token.get_secret_value() for token in settings.serve.tokens] == ["token-1", "token-2"]
+    assert "token-1" not in repr(settings)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings

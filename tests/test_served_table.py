@@ -65,7 +65,18 @@ def test_a_vector_is_a_row_with_typed_columns(tmp_path: Path) -> None:
     assert (row["listener__last_5_tracks"], row["listener__skip_rate_1h"]) == (["t2", "t1"], 0.25)
     assert (row["track__event_timestamp_ms"], row["artist__event_timestamp_ms"]) == (1_700_000_000_000, None)
     assert row["fingerprints"] == [("track", "00112233445566ff")]
+    assert row["fallback"] is None
     assert (row["kafka_partition"], row["kafka_offset"], row["dt"]) == (2, 7, "2023-11-14")
+
+
+def test_a_row_says_why_it_holds_defaults(tmp_path: Path) -> None:
+    table = table_at(tmp_path, drop=("fallback",))
+    append(table, 0, 0)
+    table = table_at(tmp_path)
+    vector = message()
+    vector.fallback = "budget"
+    table.append([table.row(vector, 0, 1)], {0: 2})
+    assert [row["fallback"] for row in rows_of(tmp_path)] == [None, "budget"], "a table of before gets the column"
 
 
 def test_what_is_brought_again_is_passed_over(tmp_path: Path) -> None:
