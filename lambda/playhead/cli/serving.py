@@ -83,17 +83,14 @@ def serve(
 
 
 def serve_worker(
-    listener: Annotated[int, typer.Option("--listener")],
     metrics: Annotated[Path, typer.Option("--metrics")],
     clock_offset_s: Annotated[float, typer.Option("--clock-offset-s")],
 ) -> None:
     """One process of `serve --workers`, which starts it."""
-    import socket
-
     from playhead.serving.server import run_worker
 
-    with _stop_on_signal() as stop, socket.socket(fileno=listener) as shared:
-        run_worker(settings_of(None, None), shared, stop, metrics, clock_offset_s)
+    with _stop_on_signal() as stop:
+        run_worker(settings_of(None, None), stop, metrics, clock_offset_s)
 
 
 def land_served(

@@ -34,7 +34,9 @@ from playhead.stack.ports import Port
 
 log = structlog.get_logger()
 
+_BACKLOG = 2048
 _GRACE_SECONDS = 2
+_KEEP_ALIVE_SECONDS = 75
 _POLL_SECONDS = 0.2
 
 
@@ -53,42 +55,29 @@ def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = t
         StackError: the port is taken, Redis does not answer at the start, or the server ended by itself.
     """
     check_access(settings.serve)
-    with contextlib.ExitStack() as cleanup:
-        listener = cleanup.enter_context(_listen(settings.serve))
-        with open_online_store(settings.redis):
-            log.info("serving", url=_url(listener), docs=f"{_url(listener)}/docs", workers=settings.serve.workers)
-        restarts = 0
-        if settings.serve.workers == 1:
-            registry = CollectorRegistry()
-            serve(settings, listener, stop, clock_s, ServerMetrics(registry))
-        else:
-            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="playhead-metrics-")))
-            workers = Workers(settings, listener.fileno(), folder, clock_s() - time.time())
-            restarts = workers.run(stop)
-            registry = of_all_workers(folder)
+    with open_online_store(settings.redis):
+        log.info("the online store answers")
+    if settings.serve.workers == 1:
+        registry, restarts = CollectorRegistry(), 0
+        serve(settings, stop, clock_s, ServerMetrics(registry))
         _save(settings, registry, restarts)
+        return
+    with _reserved(settings.serve), tempfile.TemporaryDirectory(prefix="playhead-metrics-") as folder:
+        restarts = Workers(settings, Path(folder), clock_s() - time.time()).run(stop)
+        _save(settings, of_all_workers(Path(folder)), restarts)
 
 
-def run_worker(settings: Settings, listener: socket.socket, stop: Event, folder: Path, clock_offset_s: float) -> None:
+def run_worker(settings: Settings, stop: Event, folder: Path, clock_offset_s: float) -> None:
     """Serve as one of several processes, until told to stop or until the one that started it is gone.
 
     Args:
         settings: as of `run_server`.
-        listener: the socket that all share.
         stop: set it to end.
         folder: where the metrics of all are.
         clock_offset_s: how far the clock is ahead of the wall clock.
     """
-    parent = os.getppid()
-    metrics = ServerMetrics(CollectorRegistry(), folder)
-    serve(
-        settings,
-        listener,
-        stop,
-        lambda: time.time() + clock_offset_s,
-        metrics,
-        wanted=lambda: os.getppid() == parent,
-    )
+    parent, metrics = os.getppid(), ServerMetrics(CollectorRegistry(), folder)
+    serve(settings, stop, lambda: time.time() + clock_offset_s, metrics, lambda: os.getppid() == parent)
 
 
 def clock_from(start_s: float) -> Callable[[], float]:
@@ -99,7 +88,6 @@ def clock_from(start_s: float) -> Callable[[], float]:
 
 def serve(
     settings: Settings,
-    listener: socket.socket,
     stop: Event,
     clock_s: Callable[[], float],
     metrics: ServerMetrics,
@@ -119,8 +107,12 @@ def serve(
     ):
         _warm_up(services.values(), store, clock_s)
         app = create_app(services, store, guard, served, metrics, access=access, clock_s=clock_s)
-        metrics.starts.inc()
-        with _nothing_to_collect():
+        # What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait.
+        gc.collect()
+        gc.freeze()
+        with _listen(settings.serve, shared=settings.serve.workers > 1) as listener:
+            log.info("serving", url=_url(listener), docs=f"{_url(listener)}/docs")
+            metrics.starts.inc()
             _run(app, listener, stop, wanted)
 
 
@@ -133,20 +125,14 @@ def _warm_up(services: Iterable[VectorService], store: OnlineStore, clock_s: Cal
         log.warning("serving begins without the store", error=str(error))
 
 
-@contextlib.contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def _run(app: FastAPI, listener: socket.socket, stop: Event, wanted: Callable[[], bool]) -> None:
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
     # In a thread of its own uvicorn leaves the process's signals alone: they are the caller's, who sets `stop`.
@@ -173,9 +159,22 @@ def _store_within(settings: Settings) -> Iterator[OnlineStore]:
 
 
 @contextlib.contextmanager
-def _listen(settings: ServeSettings) -> Iterator[socket.socket]:
+def _reserved(settings: ServeSettings) -> Iterator[None]:
+    """Keep the port for workers, which listen on it themselves: without listening, nobody else can take it."""
+    with _listen(settings, shared=False):
+        pass  # free, or an error: who shares a port never hears that it is taken
+    with socket.socket(_family(settings.host)) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((settings.host, settings.port))
+        yield
+
+
+@contextlib.contextmanager
+def _listen(settings: ServeSettings, *, shared: bool) -> Iterator[socket.socket]:
     try:
-        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+        listener = socket.create_server(
+            (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=shared
+        )
     except OSError as error:
         port = Port(number=settings.port, setting="serve.port")
         raise StackError(
@@ -183,6 +182,10 @@ def _listen(settings: ServeSettings) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _url(listener: socket.socket) -> str:

@@ -1,6 +1,6 @@
-"""Several server processes on one port: started, watched, and stopped by the one that holds the socket.
+"""Several server processes on one port: started, watched, and stopped by the one that holds the port.
 
-They inherit the socket, so a connection that waits is taken by whoever is there: none is lost when a worker ends.
+Each listens by itself (SO_REUSEPORT), once it can serve; the kernel shares out connections among those that listen.
 """
 
 from __future__ import annotations
@@ -39,14 +39,13 @@ class Workers:
 
     Args:
         settings: `serve.workers` says how many.
-        listener: the socket that they share, as a file descriptor.
         folder: where they keep their metrics.
         clock_offset_s: how far their clock is ahead of the wall clock.
     """
 
-    def __init__(self, settings: Settings, listener: int, folder: Path, clock_offset_s: float) -> None:
-        self._listener, self._folder = listener, folder
-        arguments = ["--listener", listener, "--metrics", folder, f"--clock-offset-s={clock_offset_s}"]
+    def __init__(self, settings: Settings, folder: Path, clock_offset_s: float) -> None:
+        self._folder = folder
+        arguments = ["--metrics", folder, f"--clock-offset-s={clock_offset_s}"]
         start = "from playhead.cli import main; main()"
         self._argv = [sys.executable, "-c", start, "serve-worker", *map(str, arguments)]
         # prometheus_client reads it when it is imported.
@@ -77,7 +76,7 @@ class Workers:
         return restarts
 
     def _start(self) -> _Worker:
-        process = subprocess.Popen(self._argv, env=self._env, pass_fds=[self._listener], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(self._argv, env=self._env, stdin=subprocess.DEVNULL)
         log.info("worker started", pid=process.pid)
         return _Worker(process, time.monotonic())
 
