@@ -1,83 +1,107 @@
-"""The log of what was served: its messages are what a message that is made in one piece says."""
+"""The log of what was served: what is landed of its messages is what was served."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+import pyarrow as pa
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead.serving.served_log import messages
+from playhead.serving.served_table import ServedTable
 from playhead.serving.vectors import Part, Vectors
-from schemas.features_pb2 import ServedFeatures, StringList, Value
+from schemas.features_pb2 import ServedFeatures
 
-NAMES = st.sampled_from(["a__x", "a__y", "b__x", "b__y"])
-MOMENTS = st.integers(-(2**53), 2**53)
-VALUES = st.one_of(
-    st.none(),
-    st.integers(-(2**63), 2**63 - 1),
-    st.floats(allow_nan=False),
-    st.text(st.characters(codec="utf-8"), max_size=5),
-    st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=3),
-    # Equal, and not the same.
-    st.sampled_from([0, 0.0, 1, 1.0, "", "1", [], ["1"]]),
-)
+TYPES = {"i": pa.int64(), "f": pa.float64(), "s": pa.string(), "l": pa.list_(pa.string())}
+FIELDS = [(f"{view}__{name}", kind) for view in "ab" for name, kind in TYPES.items()]
+FIELDS += [(f"{view}__event_timestamp_ms", pa.int64()) for view in "ab"]
+FIELDS += [(name, pa.string()) for name in ("request_id", "user_id", "track_id", "artist_id", "fallback", "dt")]
+FIELDS += [(name, pa.int64()) for name in ("serve_time", "kafka_partition", "kafka_offset")]
+SCHEMA = pa.schema([*FIELDS, ("fingerprints", pa.map_(pa.string(), pa.string()))])
 
-
-def parts(**entities: st.SearchStrategy[str]) -> st.SearchStrategy[Part]:
-    return st.builds(
-        Part,
-        entities=st.fixed_dictionaries({}, optional=entities),
-        values=st.dictionaries(NAMES, VALUES),
-        event_timestamps_ms=st.dictionaries(st.sampled_from("ab"), MOMENTS),
-        fingerprints=st.dictionaries(st.sampled_from("ab"), st.sampled_from(["f1", "f2"])),
-    )
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
+VALUES = {
+    "i": st.integers(-(2**63), 2**63 - 1),
+    "f": st.floats(allow_nan=False),
+    "s": TEXTS,
+    "l": st.lists(TEXTS, max_size=3),
+}
 
 
-def kept(value: Any) -> Value:
-    if value is None:
-        return Value()
-    if isinstance(value, list):
-        return Value(string_list=StringList(values=value))
-    kind = {int: "int_value", float: "double_value", str: "string_value"}[type(value)]
-    return Value(**{kind: value})
+@st.composite
+def parts(draw: st.DrawFn, view: str, **entities: st.SearchStrategy[str]) -> Part:
+    values = {f"{view}__{name}": st.none() | kind for name, kind in VALUES.items()}
+    part = Part(draw(st.fixed_dictionaries({}, optional=entities)), draw(st.fixed_dictionaries({}, optional=values)))
+    at_ms = draw(st.none() | st.integers(-(2**53), 2**53))
+    if at_ms is not None:
+        part.event_timestamps_ms[view], part.fingerprints[view] = at_ms, f"of {view}"
+    return part
 
 
-def expected(vectors: Vectors, part: Part | None, fallback: str | None) -> ServedFeatures:
-    own = part or Part({})
-    return ServedFeatures(
-        request_id="r",
-        service="s",
-        serve_time_ms=vectors.serve_time_ms,
-        entities=vectors.shared.entities | own.entities,
-        values={name: kept(value) for name, value in (vectors.shared.values | own.values).items()},
-        event_timestamps_ms=vectors.shared.event_timestamps_ms | own.event_timestamps_ms,
-        fingerprints=vectors.shared.fingerprints | own.fingerprints,
-        fallback=fallback or "",
-    )
+def vectors_in(message: ServedFeatures) -> list[dict[str, Any]]:
+    """What the table makes of a message, for a service that has every feature."""
+    table = ServedTable(Path("nowhere"), SCHEMA, "served")
+    rows = table.rows(message, 0, 0)
+    assert not table.undeclared
+    return rows
+
+
+def expected(vectors: Vectors, part: Part, fallback: str | None) -> dict[str, Any]:
+    shared = vectors.shared
+    stamps = shared.event_timestamps_ms | part.event_timestamps_ms
+    prints = shared.fingerprints | part.fingerprints
+    return {
+        "request_id": "r",
+        "serve_time": vectors.serve_time_ms * 1_000,
+        "fallback": fallback,
+        **shared.entities,
+        **part.entities,
+        **shared.values,
+        **part.values,
+        **{f"{view}__event_timestamp_ms": at_ms for view, at_ms in stamps.items()},
+        "fingerprints": {view: of_view for view, of_view in prints.items() if view in stamps},
+    }
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    where = ("kafka_partition", "kafka_offset", "dt")
+    found = {name: value for name, value in row.items() if name not in where}
+    return found | {"fingerprints": dict(row["fingerprints"])}
+
+
+def typed(row: dict[str, Any]) -> dict[str, Any]:
+    """With the types of values, of which 1 and 1.0 are equal; without nulls, which a table fills in."""
+    return {name: (type(value), value) for name, value in row.items() if value is not None}
 
 
 @given(
-    parts(user_id=st.text(max_size=3)),
-    st.lists(parts(track_id=st.text(max_size=3), artist_id=st.text(max_size=3)), max_size=3),
-    st.integers(0, 2**53),
+    parts("a"),
+    st.lists(parts("b", track_id=TEXTS, artist_id=TEXTS), max_size=5),
+    st.integers(0, 2**40),
     st.sampled_from([None, "budget"]),
 )
-def test_a_message_that_is_put_together_is_one_that_is_made_at_once(
+@settings(deadline=None)
+def test_what_is_landed_is_what_was_served(
     shared: Part, candidates: list[Part], at_ms: int, fallback: str | None
 ) -> None:
+    shared.entities["user_id"] = "u"
     vectors = Vectors(at_ms, shared, candidates, Counter())
-    made = [ServedFeatures.FromString(message) for message in messages("r", "s", vectors, fallback)]
-    assert made == [expected(vectors, part, fallback) for part in candidates or [None]]
+    made = [ServedFeatures.FromString(message.SerializeToString()) for message in messages("r", "s", vectors, fallback)]
+    landed = [plain(row) for message in made for row in vectors_in(message)]
+    wanted = [expected(vectors, part, fallback) for part in candidates or [Part({})]]
+    assert [*map(typed, landed)] == [*map(typed, wanted)]
 
 
-def test_zero_keeps_its_type() -> None:
-    shared = Part({"user_id": "u"}, {"a__x": 0, "a__y": 0.0, "b__x": math.nan})
-    (message,) = map(ServedFeatures.FromString, messages("r", "s", Vectors(0, shared, [], Counter())))
-    assert {name: value.WhichOneof("kind") for name, value in message.values.items()} == {
-        "a__x": "int_value",
-        "a__y": "double_value",
-        "b__x": "double_value",
-    }
+def test_many_candidates_are_several_messages() -> None:
+    candidates = [Part({"track_id": f"t{n}"}, {"b__i": n}) for n in range(600)]
+    vectors = Vectors(0, Part({"user_id": "u"}), candidates, Counter())
+    assert [message.candidates.count for message in messages("r", "s", vectors)] == [250, 250, 100]
+
+
+def test_an_integer_as_the_default_of_a_float_is_a_float() -> None:
+    candidates = [Part({"track_id": "t"}, {"b__f": value}) for value in (0, 0.5, None)]
+    (message,) = messages("r", "s", Vectors(0, Part({"user_id": "u"}), candidates, Counter()))
+    assert list(message.candidates.values["b__f"].double_values) == [0.0, 0.5]

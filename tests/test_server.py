@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -28,6 +29,7 @@ from playhead.serving.online import OnlineStore, _list_packer, key_of
 from playhead.serving.packed import Packer
 from playhead.serving.serve_metrics import ServerMetrics
 from playhead.serving.served_log import ServedLog
+from playhead.serving.served_table import ServedTable, served_schema
 from playhead.serving.spine import columns_of
 from schemas.features_pb2 import ServedFeatures
 from tests.polling import eventually
@@ -105,11 +107,14 @@ class Served:
     def candidates(self, **body: Any) -> Any:
         return self.client.post("/v1/candidates", json={"user_id": "u1"} | body).json()
 
-    def logged(self, vectors: int) -> list[ServedFeatures]:
-        """What was sent, which happens beside the answers."""
-        assert eventually(lambda: len(self.producer.sent) >= vectors, 10)
-        assert {key for key, _ in self.producer.sent} == {b"u1"}
-        return [message for _, message in self.producer.sent]
+    def logged(self) -> list[dict[str, Any]]:
+        """The vectors of the one request, as they will be landed. They are sent beside the answer."""
+        assert eventually(lambda: len(self.producer.sent) == 1, 10)
+        ((key, message),) = self.producer.sent
+        assert key == b"u1"
+        declared = load_declarations()
+        schema = served_schema(declared.service("listener_v1"), declared)
+        return ServedTable(Path("nowhere"), schema, "served").rows(message, 0, 0)
 
     def metrics(self) -> set[str]:
         return set(self.client.get("/metrics").text.splitlines())
@@ -187,29 +192,27 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
     served.put("track", "t1", 1_700_000_001_000, {"plays_1h": 5})
     answer = served.ask(candidates=[{"track_id": "t1"}, {"track_id": "t2", "artist_id": "a1"}]).json()
-    first, second = served.logged(2)
-    assert (first.request_id, first.service, first.serve_time_ms) == (
-        answer["request_id"],
-        "listener_v1",
-        1_700_000_123_456,
-    )
-    assert dict(first.entities) == {"user_id": "u1", "track_id": "t1"}
-    assert dict(second.entities) == {"user_id": "u1", "track_id": "t2", "artist_id": "a1"}
-    assert dict(first.event_timestamps_ms) == {"listener": 1_700_000_000_000, "track": 1_700_000_001_000}
-    assert first.fingerprints["track"] == load_declarations().plan("track").fingerprint
-    assert first.values["track__plays_1h"].int_value == 5
-    assert list(first.values["listener__last_5_tracks"].string_list.values) == ["t2", "t1"]
-    assert second.values["track__plays_1h"].int_value == 0
-    assert second.values["track_daily__plays_7d"].WhichOneof("kind") is None
-    assert first.values.keys() == answer["user"].keys() | answer["candidates"][0]["features"].keys()
+    first, second = served.logged()
+    for row in (first, second):
+        assert row["request_id"] == answer["request_id"]
+        assert row["serve_time"] == 1_700_000_123_456_000
+        assert (row["user_id"], row["fallback"]) == ("u1", None)
+        assert row["listener__last_5_tracks"] == ["t2", "t1"]
+        assert row.get("track_daily__plays_7d") is None
+    assert (first["track_id"], first.get("artist_id")) == ("t1", None)
+    assert (second["track_id"], second["artist_id"]) == ("t2", "a1")
+    assert (first["track__plays_1h"], second["track__plays_1h"]) == (5, 0)
+    assert first["listener__event_timestamp_ms"] == 1_700_000_000_000
+    assert (first["track__event_timestamp_ms"], second.get("track__event_timestamp_ms")) == (1_700_000_001_000, None)
+    assert dict(first["fingerprints"])["track"] == load_declarations().plan("track").fingerprint
+    assert "track" not in dict(second["fingerprints"])
 
 
 def test_without_candidates_the_users_own_vector_is_served_and_logged(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
     assert served.ask().json()["candidates"] == []
-    (message,) = served.logged(1)
-    assert dict(message.entities) == {"user_id": "u1"}
-    assert message.values["listener__plays_1h"].int_value == 12
+    (row,) = served.logged()
+    assert (row["user_id"], row.get("track_id"), row["listener__plays_1h"]) == ("u1", None, 12)
 
 
 def test_a_row_of_another_declaration_is_not_served_and_is_counted(served: Served) -> None:
@@ -225,7 +228,8 @@ def test_a_row_of_another_declaration_is_not_served_and_is_counted(served: Serve
 def test_a_full_queue_drops_vectors_and_counts_them(served: Served) -> None:
     served.producer.room = 1
     assert served.ask(candidates=[{"track_id": f"t{n}"} for n in range(3)]).status_code == 200
-    wanted = {"sent": 3, "dropped": 2, "delivered": 1}
+    assert served.ask().status_code == 200
+    wanted = {"sent": 4, "dropped": 1, "delivered": 3}
     lines = {f'playhead_served_vectors_total{{fate="{fate}"}} {count}.0' for fate, count in wanted.items()}
     # The log is written after the answer.
     assert eventually(lambda: lines <= set(served.client.get("/metrics").text.splitlines()), 10)
@@ -306,7 +310,7 @@ def test_without_the_store_the_services_defaults_are_served_and_the_answer_says_
     assert body["user"]["context__weekday"] == 2, "that needs no store"
     assert body["event_timestamps_ms"] == {}
     assert body["candidates"][0]["features"].keys() == {*served_columns()} - body["user"].keys()
-    assert {message.fallback for message in served.logged(2)} == {"unavailable"}
+    assert [row["fallback"] for row in served.logged()] == ["unavailable"] * 2
     assert {
         'playhead_serve_requests_total{outcome="fallback"} 1.0',
         'playhead_serve_fallbacks_total{reason="unavailable"} 1.0',
@@ -323,8 +327,8 @@ def test_defaults_stand_where_the_service_has_some() -> None:
         answer = served.ask(candidates=[{"track_id": "t1"}]).json()
     assert answer["candidates"][0]["features"]["track__plays_1h"] == 3
     assert answer["user"]["listener__last_5_tracks"] == []
-    (message,) = served.logged(1)
-    assert message.values["listener__last_5_tracks"].WhichOneof("kind") == "string_list"
+    (row,) = served.logged()
+    assert (row["track__plays_1h"], row["listener__last_5_tracks"]) == (3, [])
 
 
 def test_a_store_that_stays_away_is_not_asked_until_it_may_be_back(served: Served) -> None:

@@ -1,13 +1,15 @@
-"""The log of what was served: each vector as a `ServedFeatures` message, made and sent off the request's path."""
+"""The log of what was served: each request's vectors as `ServedFeatures`, made and sent off the request's path."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import operator
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock, Thread
 from types import TracebackType
@@ -20,8 +22,9 @@ from prometheus_client import Counter as Metric
 
 from playhead.config import KafkaSettings
 from playhead.serving.kafka_errors import ErrorLog, reporting
-from playhead.serving.vectors import Part, Vectors
-from schemas.features_pb2 import ServedFeatures
+from playhead.serving.packed import Value
+from playhead.serving.vectors import Vectors
+from schemas.features_pb2 import ServedFeatures, StringList
 
 log = structlog.get_logger()
 
@@ -33,8 +36,16 @@ _QUEUE_MESSAGES = 100_000
 _QUEUE_KILOBYTES = 262_144
 _IDLE_SECONDS = 0.1
 _REPEAT_SECONDS = 10.0
-_KNOWN_VALUES = 2**16
+_CANDIDATES = 250
+"""How many go into a message: a broker takes a megabyte."""
 _VALUE_FIELDS = {int: "int_value", float: "double_value", str: "string_value"}
+_COLUMN_FIELDS = {
+    frozenset({int}): "int_values",
+    frozenset({float}): "double_values",
+    # The default of a float may be an integer.
+    frozenset({int, float}): "double_values",
+    frozenset({str}): "string_values",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class ServedLog:
         self._queue: queue.SimpleQueue[_Served | None] = queue.SimpleQueue()
         self._waiting, self._lock = 0, Lock()
         self._fates: Counter[str] = Counter()
+        self._on_their_way = 0
         self._warned_s = float("-inf")
         self._thread = Thread(target=self._work, name="served-log")
 
@@ -123,30 +135,35 @@ class ServedLog:
 
     def _send(self, served: _Served) -> None:
         key, at_ms = served.vectors.shared.entities["user_id"].encode(), served.vectors.serve_time_ms
-        made = messages(served.request_id, served.service, served.vectors, served.fallback)
-        for place in range(served.count):
-            try:
-                message = next(made)
-            except (KeyError, TypeError, ValueError) as error:
-                # A value that the schema has no kind for: an on-demand function gave it.
-                self._fates["failed"] += served.count - place
-                log.error("served vectors not logged", request_id=served.request_id, error=repr(error))
-                return
-            try:
-                self._producer.produce(self._topic, message, key=key, timestamp=at_ms, on_delivery=self._delivered)
-            except (BufferError, KafkaException):
-                self._fates["dropped"] += 1
-                self._warn()
-            # It also lets go of the interpreter: requests come first.
-            self._producer.poll(0)
+        left = served.count
+        try:
+            for message in messages(served.request_id, served.service, served.vectors, served.fallback):
+                vectors = max(1, message.candidates.count)
+                left -= vectors
+                self._produce(message.SerializeToString(), key, at_ms, vectors)
+        except (KeyError, TypeError, ValueError) as error:
+            # A value that the schema has no kind for: an on-demand function gave it.
+            self._fates["failed"] += left
+            log.error("served vectors not logged", request_id=served.request_id, error=repr(error))
+
+    def _produce(self, message: bytes, key: bytes, at_ms: int, vectors: int) -> None:
+        told = functools.partial(self._delivered, vectors)
+        try:
+            self._producer.produce(self._topic, message, key=key, timestamp=at_ms, on_delivery=told)
+            self._on_their_way += vectors
+        except (BufferError, KafkaException):
+            self._fates["dropped"] += vectors
+            self._warn()
+        self._producer.poll(0)
 
     def _flush(self) -> None:
         """Wait until the fate of everything sent is known."""
-        left = self._producer.flush(_FLUSH_SECONDS)
-        self._fates["failed"] += left
+        self._producer.flush(_FLUSH_SECONDS)
+        lost = self._on_their_way
+        self._fates["failed"] += lost
         self._count()
-        if left:
-            log.error("served vectors lost", vectors=left)
+        if lost:
+            log.error("served vectors lost", vectors=lost)
 
     def _count(self) -> None:
         """Bring what has gathered to the metrics: one by one it would cost as much as sending."""
@@ -160,26 +177,41 @@ class ServedLog:
             self._warned_s = now_s
             log.warning("served vectors dropped", hint="the broker is away or too slow; playhead_served_vectors_total")
 
-    def _delivered(self, error: Any, _message: Any) -> None:
-        self._fates["failed" if error else "delivered"] += 1
+    def _delivered(self, vectors: int, error: Any, _message: Any) -> None:
+        self._on_their_way -= vectors
+        self._fates["failed" if error else "delivered"] += vectors
         if error:
             self._errors(error)
 
 
-def messages(request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> Iterator[bytes]:
-    """The vectors of a request as serialised `ServedFeatures`.
+def messages(request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> Iterator[ServedFeatures]:
+    """The vectors of a request as messages, each with as many candidates as it may have.
 
-    Protobuf merges what is put one behind the other, maps by entry: so what vectors share is serialised once, and a
-    value that was seen before not again.
+    In columns: a hundred candidates, made into messages of their own, cost more than answering them.
     """
-    of_all = ServedFeatures(
-        request_id=request_id, service=service, serve_time_ms=vectors.serve_time_ms, fallback=fallback or ""
-    )
-    shared = of_all.SerializeToString() + _serialized(vectors.shared)
-    if not vectors.candidates:
-        yield shared
-    for candidate in vectors.candidates:
-        yield shared + _serialized(candidate)
+    for start in range(0, max(1, len(vectors.candidates)), _CANDIDATES):
+        candidates = vectors.candidates[start : start + _CANDIDATES]
+        shared = vectors.shared
+        message = ServedFeatures(
+            request_id=request_id,
+            service=service,
+            serve_time_ms=vectors.serve_time_ms,
+            fallback=fallback or "",
+            entities=shared.entities,
+            event_timestamps_ms=shared.event_timestamps_ms,
+            fingerprints=functools.reduce(
+                operator.or_, (part.fingerprints for part in candidates), shared.fingerprints
+            ),
+        )
+        for name, value in shared.values.items():
+            _set(message.values[name], value)
+        if candidates:
+            own = message.candidates
+            own.count = len(candidates)
+            _add(own.entities, [part.entities for part in candidates])
+            _add(own.values, [part.values for part in candidates])
+            _add(own.event_timestamps_ms, [part.event_timestamps_ms for part in candidates])
+        yield message
 
 
 @contextlib.contextmanager
@@ -199,28 +231,24 @@ def open_served_log(settings: KafkaSettings, registry: CollectorRegistry) -> Ite
         yield served
 
 
-def _serialized(part: Part) -> bytes:
-    own = ServedFeatures(entities=part.entities, event_timestamps_ms=part.event_timestamps_ms)
-    values = [tuple(value) if isinstance(value, list) else value for value in part.values.values()]
-    return b"".join(
-        (own.SerializeToString(), _fingerprints(tuple(part.fingerprints.items())), *map(_entry, part.values, values))
-    )
-
-
-@functools.lru_cache
-def _fingerprints(of_views: tuple[tuple[str, str], ...]) -> bytes:
-    return bytes(ServedFeatures(fingerprints=dict(of_views)).SerializeToString())
-
-
-# By type too: 1 and 1.0 are equal.
-@functools.lru_cache(_KNOWN_VALUES, typed=True)
-def _entry(name: str, value: int | float | str | tuple[str, ...] | None) -> bytes:
-    """One entry of the map `values`; without a kind it is null."""
-    message = ServedFeatures()
-    entry = message.values[name]
-    if isinstance(value, tuple):
-        entry.string_list.SetInParent()  # an empty list is not null
-        entry.string_list.values.extend(value)
+def _set(message: Any, value: Value) -> None:
+    if isinstance(value, list):
+        message.string_list.SetInParent()  # an empty list is not null
+        message.string_list.values.extend(value)
     elif value is not None:
-        setattr(entry, _VALUE_FIELDS[type(value)], value)
-    return bytes(message.SerializeToString())
+        setattr(message, _VALUE_FIELDS[type(value)], value)
+
+
+def _add(columns: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make columns of rows: one for each name that a row has."""
+    for name in dict.fromkeys(itertools.chain.from_iterable(rows)):
+        values = [row.get(name) for row in rows]
+        column = columns[name]
+        if None in values:
+            column.places.extend(place for place, value in enumerate(values) if value is not None)
+            values = [value for value in values if value is not None]
+        kinds = frozenset(map(type, values))
+        if kinds == {list}:
+            column.string_lists.extend(StringList(values=each) for each in values)
+        elif kinds:
+            getattr(column, _COLUMN_FIELDS[kinds]).extend(values)
