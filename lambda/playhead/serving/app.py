@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -26,7 +26,7 @@ from playhead.serving.fallbacks import TrackLists, chosen, lists_for, read_lists
 from playhead.serving.online import OnlineStore
 from playhead.serving.serve_metrics import ServerMetrics
 from playhead.serving.served_log import ServedLog
-from playhead.serving.vectors import Part, Vectors, VectorService
+from playhead.serving.vectors import Entities, Vectors, VectorService
 
 _PROBLEMS = 5
 _MAX_BODY_BYTES = 2**21
@@ -129,7 +129,7 @@ class _Endpoints:
             fetch = partial(
                 service.fetch,
                 shared={"user_id": request.user_id},
-                candidates=[{"track_id": c.track_id, "artist_id": c.artist_id} for c in request.candidates],
+                candidates=cast("list[Entities]", request.candidates),
                 clock_s=self.clock_s,
             )
             vectors, fallback = await self._ask(partial(fetch, self.store))
@@ -225,16 +225,15 @@ def _answer(
         "status": statuses,
         "user": vectors.shared.values,
         "event_timestamps_ms": vectors.shared.event_timestamps_ms,
-        "candidates": list(map(_candidate, vectors.candidates)),
-    }
-
-
-def _candidate(part: Part) -> dict[str, Any]:
-    return {
-        "track_id": part.entities["track_id"],
-        "artist_id": part.entities.get("artist_id"),
-        "features": part.values,
-        "event_timestamps_ms": part.event_timestamps_ms,
+        "candidates": [
+            {
+                "track_id": part.entities["track_id"],
+                "artist_id": part.entities.get("artist_id"),
+                "features": part.values,
+                "event_timestamps_ms": part.event_timestamps_ms,
+            }
+            for part in vectors.candidates
+        ],
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NotRequired, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from playhead.serving.breaker import Reason
 from playhead.serving.fallbacks import Source
@@ -36,11 +37,14 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Candidate(_Body):
+class Candidate(TypedDict):
     """A track that may be recommended. Without `artist_id` the artist's features are null."""
 
+    # A dict: it is handed on as it is, a hundred times for a request.
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
     track_id: EntityId
-    artist_id: EntityId | None = None
+    artist_id: NotRequired[EntityId | None]
 
 
 class FeaturesRequest(_Body):
