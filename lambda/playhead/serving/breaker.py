@@ -22,7 +22,8 @@ Reason: TypeAlias = Literal["budget", "breaker", "unavailable"]
 FAILURES = 5
 PAUSE = timedelta(seconds=1)
 
-_THREADS = 4
+# One waits for the store while another decodes; more take the interpreter from each other.
+_THREADS = 2
 
 T = TypeVar("T")
 

@@ -116,6 +116,7 @@ class ServedLog:
             self._queue.put(served)
         else:
             self._metrics["dropped"].inc(served.count)
+            self._warn()
 
     def _work(self) -> None:
         while True:

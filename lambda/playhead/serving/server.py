@@ -58,9 +58,9 @@ def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = t
     with open_online_store(settings.redis):
         log.info("the online store answers")
     if settings.serve.workers == 1:
-        registry, restarts = CollectorRegistry(), 0
+        registry = CollectorRegistry()
         serve(settings, stop, clock_s, ServerMetrics(registry))
-        _save(settings, registry, restarts)
+        _save(settings, registry, restarts=0)
         return
     with _reserved(settings.serve), tempfile.TemporaryDirectory(prefix="playhead-metrics-") as folder:
         restarts = Workers(settings, Path(folder), clock_s() - time.time()).run(stop)
@@ -96,7 +96,7 @@ def serve(
     """Serve in this process until told to stop, or until it is not wanted any more.
 
     Raises:
-        StackError: the server ended by itself.
+        StackError: the port is taken, or the server ended by itself.
     """
     guard, access = Guard(settings.serve.budget, Breaker()), Access(settings.serve.tokens)
     services = services_of(load_declarations())
