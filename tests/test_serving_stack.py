@@ -325,6 +325,10 @@ def test_a_taken_port_is_an_error_that_names_the_setting(own: Settings) -> None:
 # --- workers -----------------------------------------------------------------------------------------------------
 
 
+START_SECONDS = 180.0
+"""Three processes that import everything, on a machine that is busy with other tests."""
+
+
 def counts(client: httpx.Client, name: str) -> dict[str, int]:
     """A counter of all workers by its label, `""` without one."""
     found = re.findall(rf'^{name}(?:{{\w+="(\w+)"}})? (\d+)\.0$', client.get("/metrics").text, re.MULTILINE)
@@ -339,13 +343,14 @@ def ask(client: httpx.Client, times: int) -> None:
 
 def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_left(own: Settings) -> None:
     with command(own, "--workers", "2") as process, client_of(own) as client:
-        assert eventually(lambda: process.poll() is not None or is_ready(client), 60)
-        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 2}, 60)
+        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 2}, START_SECONDS)
         first = psutil.Process(process.pid).children()
         ask(client, 20)
         assert eventually(lambda: counts(client, "playhead_served_vectors_total")["delivered"] == 200, 30)
         first[0].kill()
-        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 3}, 60)
+        first[0].wait(60)  # until then it may still be given connections
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 3}, START_SECONDS)
         ask(client, 20)
         assert counts(client, "playhead_serve_requests_total")["served"] == 40, "who asks any of them gets the sum"
         now = psutil.Process(process.pid).children()
@@ -361,7 +366,7 @@ def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_lef
 
 def test_workers_end_with_the_process_that_started_them(own: Settings) -> None:
     with command(own, "--workers", "2") as process, client_of(own) as client:
-        assert eventually(lambda: process.poll() is not None or is_ready(client), 60)
+        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 2
         process.kill()

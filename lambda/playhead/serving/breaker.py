@@ -45,10 +45,6 @@ class Breaker:
         failures: how many in a row open it.
         pause: how long nobody asks then; a success of the one who asks next closes it.
         now_s: a clock that never goes back, in seconds.
-
-    >>> breaker = Breaker(2, timedelta(seconds=1), lambda: 0.0)
-    >>> breaker.failed(), breaker.admits(), breaker.failed(), breaker.admits()
-    (None, True, None, False)
     """
 
     def __init__(
