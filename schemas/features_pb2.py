@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16schemas/features.proto\x12\x08playhead\"\x81\x01\n\x05Value\x12\x13\n\tint_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12+\n\x0bstring_list\x18\x04 \x01(\x0b\x32\x14.playhead.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xce\x01\n\nFeatureRow\x12\r\n\x05group\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x03 \x01(\t\x12\x1a\n\x12\x65vent_timestamp_ms\x18\x04 \x01(\x03\x12\x30\n\x06values\x18\x05 \x03(\x0b\x32 .playhead.FeatureRow.ValuesEntry\x1a>\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.playhead.Value:\x02\x38\x01\"\xac\x04\n\x0eServedFeatures\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x15\n\rserve_time_ms\x18\x03 \x01(\x03\x12\x38\n\x08\x65ntities\x18\x04 \x03(\x0b\x32&.playhead.ServedFeatures.EntitiesEntry\x12\x34\n\x06values\x18\x05 \x03(\x0b\x32$.playhead.ServedFeatures.ValuesEntry\x12L\n\x13\x65vent_timestamps_ms\x18\x06 \x03(\x0b\x32/.playhead.ServedFeatures.EventTimestampsMsEntry\x12@\n\x0c\x66ingerprints\x18\x07 \x03(\x0b\x32*.playhead.ServedFeatures.FingerprintsEntry\x1a/\n\rEntitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a>\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.playhead.Value:\x02\x38\x01\x1a\x38\n\x16\x45ventTimestampsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x33\n\x11\x46ingerprintsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16schemas/features.proto\x12\x08playhead\"\x81\x01\n\x05Value\x12\x13\n\tint_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12+\n\x0bstring_list\x18\x04 \x01(\x0b\x32\x14.playhead.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xce\x01\n\nFeatureRow\x12\r\n\x05group\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x03 \x01(\t\x12\x1a\n\x12\x65vent_timestamp_ms\x18\x04 \x01(\x03\x12\x30\n\x06values\x18\x05 \x03(\x0b\x32 .playhead.FeatureRow.ValuesEntry\x1a>\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.playhead.Value:\x02\x38\x01\"\xd3\x05\n\x0eServedFeatures\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x15\n\rserve_time_ms\x18\x03 \x01(\x03\x12\x38\n\x08\x65ntities\x18\x04 \x03(\x0b\x32&.playhead.ServedFeatures.EntitiesEntry\x12\x34\n\x06values\x18\x05 \x03(\x0b\x32$.playhead.ServedFeatures.ValuesEntry\x12L\n\x13\x65vent_timestamps_ms\x18\x06 \x03(\x0b\x32/.playhead.ServedFeatures.EventTimestampsMsEntry\x12@\n\x0c\x66ingerprints\x18\x07 \x03(\x0b\x32*.playhead.ServedFeatures.FingerprintsEntry\x12\x10\n\x08\x66\x61llback\x18\x08 \x01(\t\x12(\n\ncandidates\x18\t \x01(\x0b\x32\x14.playhead.Candidates\x12\x38\n\x08statuses\x18\n \x03(\x0b\x32&.playhead.ServedFeatures.StatusesEntry\x1a/\n\rEntitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a>\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.playhead.Value:\x02\x38\x01\x1a\x38\n\x16\x45ventTimestampsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x33\n\x11\x46ingerprintsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x04\n\nCandidates\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12\x34\n\x08\x65ntities\x18\x02 \x03(\x0b\x32\".playhead.Candidates.EntitiesEntry\x12\x30\n\x06values\x18\x03 \x03(\x0b\x32 .playhead.Candidates.ValuesEntry\x12H\n\x13\x65vent_timestamps_ms\x18\x04 \x03(\x0b\x32+.playhead.Candidates.EventTimestampsMsEntry\x12\x34\n\x08statuses\x18\x05 \x03(\x0b\x32\".playhead.Candidates.StatusesEntry\x1a\x41\n\rEntitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.playhead.Column:\x02\x38\x01\x1a?\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.playhead.Column:\x02\x38\x01\x1aJ\n\x16\x45ventTimestampsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.playhead.Column:\x02\x38\x01\x1a\x41\n\rStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.playhead.Column:\x02\x38\x01\"\x86\x01\n\x06\x43olumn\x12\x12\n\nint_values\x18\x01 \x03(\x03\x12\x15\n\rdouble_values\x18\x02 \x03(\x01\x12\x15\n\rstring_values\x18\x03 \x03(\t\x12*\n\x0cstring_lists\x18\x04 \x03(\x0b\x32\x14.playhead.StringList\x12\x0e\n\x06places\x18\x05 \x03(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -31,6 +31,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVEDFEATURES_EVENTTIMESTAMPSMSENTRY']._serialized_options = b'8\001'
   _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._loaded_options = None
   _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._serialized_options = b'8\001'
+  _globals['_SERVEDFEATURES_STATUSESENTRY']._loaded_options = None
+  _globals['_SERVEDFEATURES_STATUSESENTRY']._serialized_options = b'8\001'
+  _globals['_CANDIDATES_ENTITIESENTRY']._loaded_options = None
+  _globals['_CANDIDATES_ENTITIESENTRY']._serialized_options = b'8\001'
+  _globals['_CANDIDATES_VALUESENTRY']._loaded_options = None
+  _globals['_CANDIDATES_VALUESENTRY']._serialized_options = b'8\001'
+  _globals['_CANDIDATES_EVENTTIMESTAMPSMSENTRY']._loaded_options = None
+  _globals['_CANDIDATES_EVENTTIMESTAMPSMSENTRY']._serialized_options = b'8\001'
+  _globals['_CANDIDATES_STATUSESENTRY']._loaded_options = None
+  _globals['_CANDIDATES_STATUSESENTRY']._serialized_options = b'8\001'
   _globals['_VALUE']._serialized_start=37
   _globals['_VALUE']._serialized_end=166
   _globals['_STRINGLIST']._serialized_start=168
@@ -40,13 +50,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATUREROW_VALUESENTRY']._serialized_start=343
   _globals['_FEATUREROW_VALUESENTRY']._serialized_end=405
   _globals['_SERVEDFEATURES']._serialized_start=408
-  _globals['_SERVEDFEATURES']._serialized_end=964
-  _globals['_SERVEDFEATURES_ENTITIESENTRY']._serialized_start=742
-  _globals['_SERVEDFEATURES_ENTITIESENTRY']._serialized_end=789
+  _globals['_SERVEDFEATURES']._serialized_end=1131
+  _globals['_SERVEDFEATURES_ENTITIESENTRY']._serialized_start=860
+  _globals['_SERVEDFEATURES_ENTITIESENTRY']._serialized_end=907
   _globals['_SERVEDFEATURES_VALUESENTRY']._serialized_start=343
   _globals['_SERVEDFEATURES_VALUESENTRY']._serialized_end=405
-  _globals['_SERVEDFEATURES_EVENTTIMESTAMPSMSENTRY']._serialized_start=855
-  _globals['_SERVEDFEATURES_EVENTTIMESTAMPSMSENTRY']._serialized_end=911
-  _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._serialized_start=913
-  _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._serialized_end=964
+  _globals['_SERVEDFEATURES_EVENTTIMESTAMPSMSENTRY']._serialized_start=973
+  _globals['_SERVEDFEATURES_EVENTTIMESTAMPSMSENTRY']._serialized_end=1029
+  _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._serialized_start=1031
+  _globals['_SERVEDFEATURES_FINGERPRINTSENTRY']._serialized_end=1082
+  _globals['_SERVEDFEATURES_STATUSESENTRY']._serialized_start=1084
+  _globals['_SERVEDFEATURES_STATUSESENTRY']._serialized_end=1131
+  _globals['_CANDIDATES']._serialized_start=1134
+  _globals['_CANDIDATES']._serialized_end=1668
+  _globals['_CANDIDATES_ENTITIESENTRY']._serialized_start=1395
+  _globals['_CANDIDATES_ENTITIESENTRY']._serialized_end=1460
+  _globals['_CANDIDATES_VALUESENTRY']._serialized_start=1462
+  _globals['_CANDIDATES_VALUESENTRY']._serialized_end=1525
+  _globals['_CANDIDATES_EVENTTIMESTAMPSMSENTRY']._serialized_start=1527
+  _globals['_CANDIDATES_EVENTTIMESTAMPSMSENTRY']._serialized_end=1601
+  _globals['_CANDIDATES_STATUSESENTRY']._serialized_start=1603
+  _globals['_CANDIDATES_STATUSESENTRY']._serialized_end=1668
+  _globals['_COLUMN']._serialized_start=1671
+  _globals['_COLUMN']._serialized_end=1805
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,8 @@ def settings_on_free_ports(home: Path) -> Settings:
         f"[kafka]\nport = {kafka}\ncontroller_port = {controller}\n"
         f"[redis]\nport = {redis}\n"
         f"[flink]\nrest_port = {rest}\nrpc_port = {rpc}\n"
-        f"[serve]\nport = {serve}\nwriter_metrics_port = {metrics}\n"
+        # A test that is not about time must not be decided by it.
+        f"[serve]\nport = {serve}\nwriter_metrics_port = {metrics}\nbudget = 30\n"
     )
     return load_settings(home)
 

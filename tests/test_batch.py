@@ -139,8 +139,10 @@ def test_the_online_store_gets_the_windows_and_lists(week: Week) -> None:
     assert online_row(week.settings, "u0", end_ms + 3 * 86_400_000)[0] == Status.STALE
     with open_online_store(week.settings.redis) as store:
         everybody, own = store.read_list("top_tracks"), store.read_list("top_tracks", "u0")
+        songs = store.read_list("pool", "SONG")
     assert set(own or []) <= set(everybody or [])
     assert len(everybody or []) == 4
+    assert set(songs or []) == set(everybody or [])
     assert week.done.online["listener_daily"].written == len({event["user_id"] for event in EVENTS})
 
 
@@ -157,7 +159,14 @@ def test_the_mark_and_the_results_say_what_was_published(week: Week) -> None:
 def test_running_a_day_again_changes_nothing(week: Week, tmp_path: Path) -> None:
     settings = week.copy(tmp_path / "home")
     tables = sorted(f for kind in ("daily", "views") for f in (settings.lake / kind).iterdir() if f.is_dir())
-    assert {table.name for table in tables} >= {*PLANS, "listening", "track_popularity", "taste_profile", "top_tracks"}
+    assert {table.name for table in tables} >= {
+        *PLANS,
+        "listening",
+        "track_popularity",
+        "taste_profile",
+        "top_tracks",
+        "pool",
+    }
     before = {table: rows_of(table) for table in tables}
     assert run_days(settings, week.days[-1:]).computed == 1
     assert {table: rows_of(table) for table in tables} == before

@@ -71,12 +71,21 @@ def chart(name: str, partials: Iterable[Mapping[str, Any]], day: date, genres: M
     return run(found.rows, **{table.name: rows, "days": days, "catalog": catalog})
 
 
-def play(day: date, user: str, track: str, plays: int, artist: str | None = "a", listen_ms: int = 0) -> dict[str, Any]:
+def play(
+    day: date,
+    user: str,
+    track: str,
+    plays: int,
+    artist: str | None = "a",
+    listen_ms: int = 0,
+    content_type: str | None = None,
+) -> dict[str, Any]:
     return {
         "dt": day.isoformat(),
         "user_id": user,
         "track_id": track,
         "artist_id": artist,
+        "content_type": content_type,
         "plays": plays,
         "listen_ms": listen_ms,
     }
@@ -201,6 +210,21 @@ def test_top_tracks_are_of_each_listener_and_of_everybody() -> None:
     assert rows["u2"] == ["t059"]
     assert rows[""][0] == "t059"  # 41 + 60 plays
     assert rows[""][1:] == [f"t{n:03}" for n in range(49)]
+
+
+def test_a_pool_is_the_most_played_of_a_content_type_whoever_played_them() -> None:
+    songs = [play(NOV[0], "u1", f"t{n:04}", 3, content_type="SONG") for n in range(1_002)]
+    others = [
+        play(NOV[0], "u2", "t1001", 1, content_type="SONG"),
+        play(NOV[0], "u2", "t1001", 1, "b", content_type="SONG"),
+        play(NOV[1], "u1", "p1", 1, content_type="PODCAST_EPISODE"),
+        play(NOV[1], "u2", "p2", 2, content_type="PODCAST_EPISODE"),
+        play(NOV[1], "u2", "p3", 0, content_type="PODCAST_EPISODE"),
+        play(NOV[1], "u2", "x", 9),
+    ]
+    rows = {r["entity"]: r["tracks"] for r in chart("pool", [*songs, *others], NOV[29])}
+    assert rows == {"SONG": ["t1001", *(f"t{n:04}" for n in range(999))], "PODCAST_EPISODE": ["p2", "p1"]}
+    assert {r["entity"] for r in chart("pool", others, date(2018, 12, 1))} == {"PODCAST_EPISODE"}
 
 
 def test_charts_need_plays_and_listening_time_per_listener() -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
 
 from features.entities import is_play, is_skip
 from playhead.checks.causes import Cause
@@ -34,11 +33,11 @@ from playhead.relations import DAY_MS, T_MS
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import EVERYBODY, OnlineMerge
 from playhead.serving.packed import Packer
-from playhead.serving.reading import Status
 from playhead.serving.registry import apply
-from playhead.serving.served_table import served_schema
+from playhead.serving.served_log import messages
+from playhead.serving.served_table import ServedTable, served_schema
 from playhead.serving.spine import columns_of
-from playhead.serving.vectors import Fetched, VectorService
+from playhead.serving.vectors import Vectors, VectorService
 from tests.archive import publish, write_rows
 from tests.lake import write_events
 from tests.memory import MemoryRedis
@@ -89,12 +88,15 @@ class World:
     online: Rows
     declarations: Declarations = DECLARED
     batch_behind: int = 0
-    corrupt: Callable[[Fetched], Fetched] = lambda fetched: fetched
+    corrupt: Callable[[Vectors], None] = lambda vectors: None
     fallback: str | None = None
 
     def serve(self, delay_ms: int = 0, seed: int = 5) -> None:
         """Serve vectors on the last day, and log them; the store gets each row so much after its time."""
-        rng, rows = random.Random(seed), []
+        rng, rows = random.Random(seed), list[dict[str, Any]]()
+        path = self.settings.lake / "served" / "listener_v1"
+        table = ServedTable(path, served_schema(SERVICE, DECLARED), "served")
+        table.create()
         service = VectorService(self.declarations.service("listener_v1"), self.declarations)
         today = [event for event in self.events if event["event_time_ms"] >= begin_ms_of(TODAY)]
         last_ms = end_ms_of(TODAY) - 1
@@ -107,39 +109,13 @@ class World:
             while arriving and arriving[-1][0] <= moment - delay_ms:
                 at_ms, packer, entity, values = arriving.pop()
                 redis.put(packer, entity, at_ms, values)
-            entities = {key: event[key] for key in ("user_id", "track_id", "artist_id")}
-            fetched = service.fetch(OnlineStore(redis, "memory"), entities, lambda at=moment: at / 1_000)
-            rows.append(self.logged(f"r{number}", entities, self.corrupt(fetched), service))
-        schema = served_schema(SERVICE, DECLARED)
-        for extra in ("fallback", "statuses"):
-            if extra not in schema.names:
-                schema = schema.append(
-                    pa.field(extra, pa.string() if extra == "fallback" else pa.map_(pa.string(), pa.string()))
-                )
-        path = self.settings.lake / "served" / "listener_v1"
-        write_deltalake(path, pa.Table.from_pylist(rows, schema))
-
-    def logged(
-        self, request_id: str, entities: dict[str, str], fetched: Fetched, service: VectorService
-    ) -> dict[str, Any]:
-        stamps = {f"{view}__event_timestamp_ms": own.to_list()[0] for view, own in fetched.event_timestamps_ms.items()}
-        statuses = {}
-        for view in service.views:
-            codes = {int(fetched.statuses[column][0]) for column, _ in view.columns}
-            for code in codes & {Status.STALE, Status.REFUSED}:
-                statuses[view.name] = Status(code).name.lower()
-        values = {name: own.to_list()[0] for name, own in fetched.columns.items()}
-        fingerprints = [(v.name, v.group.fingerprint) for v in service.views if stamps[f"{v.name}__event_timestamp_ms"]]
-        return {
-            "request_id": request_id,
-            "serve_time": fetched.serve_time_ms * 1_000,
-            **entities,
-            **values,
-            **stamps,
-            "fingerprints": fingerprints,
-            "statuses": [*statuses.items()],
-            "fallback": self.fallback,
-        }
+            candidate = {key: event[key] for key in ("track_id", "artist_id")}
+            user, store = {"user_id": event["user_id"]}, OnlineStore(redis, "memory")
+            vectors = service.vectors(store, user, [candidate], lambda at=moment: at / 1_000)
+            self.corrupt(vectors)
+            for message in messages(f"r{number}", "listener_v1", vectors, self.fallback):
+                rows += table.rows(message, 0, number)
+        table.append(rows, {0: SERVED})
 
     def arriving(self) -> list[tuple[int, Packer, str, dict[str, Any]]]:
         """The speed layer's rows, the last first."""
@@ -284,10 +260,8 @@ def test_a_declaration_that_changed_between_is_version(world: World) -> None:
 
 
 def test_code_that_differs_online_only_is_logic(world: World) -> None:
-    def corrupted(fetched: Fetched) -> Fetched:
-        plays = fetched.columns["listener__plays_1h"]
-        wrong = {"listener__plays_1h": Column(plays.values + 1, plays.valid)}
-        return replace(fetched, columns={**fetched.columns, **wrong})
+    def corrupted(vectors: Vectors) -> None:
+        vectors.shared.values["listener__plays_1h"] += 1  # type: ignore[operator]
 
     world.corrupt = corrupted
     world.serve()

@@ -115,6 +115,37 @@ def test_a_password_in_a_file_is_refused_and_not_repeated(tmp_path: Path, sectio
     assert f"PLAYHEAD_{section.upper()}__PASSWORD" in str(caught.value)
 
 
+def test_tokens_in_a_file_are_refused_and_not_repeated(tmp_path: Path) -> None:
+    write(tmp_path, "[serve]\ntokens = ['hunter2']\n")
+    with pytest.raises(ConfigError, match=r"serve\.tokens.*PLAYHEAD_SERVE__TOKENS") as caught:
+        load_settings(tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ['"hunter2"', "hunter2", '["hunter2", 3]', '{"a": "hunter2"}'])
+def test_tokens_that_are_no_list_of_texts_are_refused_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("PLAYHEAD_SERVE__TOKENS", value)
+    with pytest.raises(ConfigError, match="serve") as caught:
+        load_settings(tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_process_that_gets_the_settings_as_variables_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYHEAD_SERVE__TOKENS", '["token-1", "token-2"]')
+    monkeypatch.setenv("PLAYHEAD_SERVE__BUDGET", "PT0.02S")
+    monkeypatch.setenv("PLAYHEAD_REDIS__PASSWORD", "secret")
+    settings = load_settings(tmp_path)
+    assert [token.get_secret_value() for token in settings.serve.tokens] == ["token-1", "token-2"]
+    assert "token-1" not in repr(settings)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
 def test_a_password_from_the_environment_reaches_clients_and_no_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,8 @@ def test_every_service_of_playhead_reads_settings_that_reach_the_others(
     for name, service in ours.items():
         with monkeypatch.context() as environment:
             for variable, value in service["environment"].items():
-                environment.setenv(variable, value)
+                if value is not None:  # passed on from the shell
+                    environment.setenv(variable, value)
             settings = load_settings(tmp_path)
         assert settings.mode == "cluster", name
         assert settings.kafka.servers == "kafka:9092", name
@@ -92,6 +93,7 @@ def test_the_commands_of_the_services_exist(services: dict[str, Any]) -> None:
 
 def test_the_server_listens_beyond_its_container(services: dict[str, Any]) -> None:
     assert services["server"]["environment"]["PLAYHEAD_SERVE__HOST"] == "0.0.0.0"
+    assert "PLAYHEAD_SERVE__TOKENS" in services["server"]["environment"]
 
 
 def test_redis_keeps_what_the_local_one_keeps(services: dict[str, Any], defaults: Settings) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +18,13 @@ import ibis
 import numpy as np
 import orjson
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from deltalake import DeltaTable
 
+from playhead.checks import results
 from playhead.columns import Column
 from playhead.config import RedisSettings, Settings
 from playhead.declarations import load_declarations
@@ -41,6 +43,7 @@ from playhead.serving.writer import run_writer
 from playhead.stack.kafka import create_topics
 from tests.conftest import free_ports
 from tests.polling import eventually
+from tests.servers import client_of, command, is_ready, serving
 
 pytestmark = pytest.mark.stack
 
@@ -275,27 +278,6 @@ def test_feast_writes_by_the_same_rule_and_deletes_only_its_own_views(own: Setti
 # --- the server, its log and the lake ----------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[httpx.Client]:
-    """A running feature server; on leaving it has stopped and sent its log."""
-    stop = Event()
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_server, settings, stop)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{settings.serve.port}", timeout=10) as client:
-                assert eventually(lambda: running.done() or _is_ready(client), 30)
-                yield client
-        finally:
-            stop.set()
-            running.result(30)
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return client.get("/ready").status_code == 200
-    return False
-
-
 def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Settings, store: OnlineStore) -> None:
     user, tracks, artist = entity_of("u"), [entity_of("t") for _ in range(3)], entity_of("a")
     put(store, "listener", user, 1_700_000_000_000, LISTENER)
@@ -346,3 +328,63 @@ def test_a_table_that_was_deleted_is_filled_again(own: Settings) -> None:
 def test_a_taken_port_is_an_error_that_names_the_setting(own: Settings) -> None:
     with serving(own), pytest.raises(StackError, match=r"serve\.port.*PLAYHEAD_SERVE__PORT"):
         run_server(own, Event())
+
+
+# --- workers -----------------------------------------------------------------------------------------------------
+
+
+START_SECONDS = 180.0
+"""Three processes that import everything, on a machine that is busy with other tests."""
+
+
+def counts(client: httpx.Client, name: str) -> dict[str, int]:
+    """A counter of all workers by its label, `""` without one."""
+    found = re.findall(rf'^{name}(?:{{\w+="(\w+)"}})? (\d+)\.0$', client.get("/metrics").text, re.MULTILINE)
+    return {label: int(count) for label, count in found}
+
+
+def ask(client: httpx.Client, times: int) -> None:
+    body = {"service": "listener", "user_id": "u", "candidates": [{"track_id": f"t{n}"} for n in range(10)]}
+    for _ in range(times):
+        assert client.post("/v1/features", json=body).json()["fallback"] is None
+
+
+def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_left(own: Settings) -> None:
+    with command(own, "--workers", "2") as process, client_of(own) as client:
+        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 2}, START_SECONDS)
+        first = psutil.Process(process.pid).children()
+        ask(client, 20)
+        assert eventually(lambda: counts(client, "playhead_served_vectors_total")["delivered"] == 200, 30)
+        first[0].kill()
+        first[0].wait(60)  # until then it may still be given connections
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 3}, START_SECONDS)
+        ask(client, 20)
+        assert counts(client, "playhead_serve_requests_total")["served"] == 40, "who asks any of them gets the sum"
+        now = psutil.Process(process.pid).children()
+        assert len({*first, *now}) == 3
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not [worker for worker in now if worker.is_running()]
+    summary = results.load(own, "serve") or {}
+    assert (summary["requests"], summary["fallbacks"], summary["restarts"]) == (40, 0, 1)
+    assert summary["vectors"] == {"sent": 400, "delivered": 400, "dropped": 0, "failed": 0}
+    assert land_served(own, Event()).landed == {"listener_v1": 400}
+
+
+def test_workers_end_with_the_process_that_started_them(own: Settings) -> None:
+    with command(own, "--workers", "2") as process, client_of(own) as client:
+        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        process.kill()
+        process.wait(30)
+        assert eventually(lambda: not any(worker.is_running() for worker in workers), 60)
+
+
+def test_every_vector_that_was_served_is_in_the_topic_after_a_normal_stop(own: Settings) -> None:
+    with serving(own) as client, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(client, 10), range(4)))
+    summary = results.load(own, "serve") or {}
+    assert summary["vectors"] == {"sent": 400, "delivered": 400, "dropped": 0, "failed": 0}
+    assert land_served(own, Event()).landed == {"listener_v1": 400}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from playhead import oracle
@@ -149,8 +149,16 @@ def test_the_result_is_kept(settings: Settings, lake: Path) -> None:
         "mismatches": 1,
         "null_served": 0,
         "null_offline": 0,
+        "causes": {"logic": 1},
+        "smape": pytest.approx(1 / 7),
+        "quantiles": [[3.05, 3.5, 3.95], [3.0, 3.0, 3.0]],
+        "edits": None,
     }
-    assert [(d["served"], d["offline"]) for d in saved["differences"]] == [(4, 3)]
+    assert [(d["served"], d["offline"], d["cause"]) for d in saved["differences"]] == [(4, 3, "logic")]
+    history = DeltaTable(lake / "checks" / "skew").to_pyarrow_table()
+    assert history.num_rows == len(saved["features"])
+    (kept,) = [row for row in history.to_pylist() if row["causes"]]
+    assert (kept["feature"], kept["matches"], kept["causes"]) == ("listener__plays_1h", 1, [("logic", 1)])
 
 
 def test_a_sample_is_the_same_each_time(settings: Settings, lake: Path) -> None:

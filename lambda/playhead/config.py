@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from playhead.errors import ConfigError
@@ -23,6 +24,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that holds `features/`, `jobs/` and `feature_repo/`."""
 
 LOCALHOST = "127.0.0.1"
+
+_SECRETS = {"password", "tokens"}
 
 
 class _Section(BaseModel):
@@ -148,6 +151,12 @@ class ServeSettings(_Section):
 
     host: str = LOCALHOST
     port: int = 18080
+    workers: int = Field(default=1, ge=1)
+    """Processes that share the port."""
+    budget: timedelta = Field(default=timedelta(milliseconds=50), gt=timedelta())
+    """How long a request waits for the online store before it is answered without."""
+    tokens: tuple[SecretStr, ...] = ()
+    """Any of them lets a client in; several while one takes another's place. Without any, everybody on this machine."""
     writer_metrics_port: int = 18091
 
 
@@ -260,7 +269,7 @@ def load_settings(home: Path | None = None, file: Path | None = None) -> Setting
         # The home given by the caller wins over PLAYHEAD_HOME, which the environment source would put first.
         return Settings(**values).model_copy(update={"home": root})
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        problems = "; ".join(map(_problem, error.errors()))
         raise ConfigError(f"settings: {problems}", hint=looked) from error
     except SettingsError as error:
         raise ConfigError(f"settings: {error}", hint=looked) from error
@@ -275,23 +284,29 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if "home" in values:
         raise ConfigError(f"{path}: home is not read from a file", hint="use --home or PLAYHEAD_HOME")
-    for section in ("kafka", "redis"):
-        if isinstance(values.get(section), dict) and "password" in values[section]:
+    for section, secret in (("kafka", "password"), ("redis", "password"), ("serve", "tokens")):
+        if isinstance(values.get(section), dict) and secret in values[section]:
             raise ConfigError(
-                f"{path}: {section}.password: passwords are read from the environment only",
-                hint=f"set PLAYHEAD_{section.upper()}__PASSWORD",
+                f"{path}: {section}.{secret}: secrets are read from the environment only",
+                hint=f"set PLAYHEAD_{section.upper()}__{secret.upper()}",
             )
     return values
 
 
+def _problem(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    got = "" if _SECRETS & {*error["loc"]} else f" (got {error['input']!r})"
+    return f"{place}: {error['msg']}{got}"
+
+
 def _as_json(section: BaseModel) -> str:
-    values = section.model_dump(mode="json", exclude_none=True)
-    secrets = {
-        name: secret.get_secret_value()
-        for name in type(section).model_fields
-        if isinstance(secret := getattr(section, name), SecretStr)
-    }
-    return json.dumps(values | secrets)
+    return json.dumps({name: _plain(value) for name, value in section if value is not None}, default=to_jsonable_python)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _jaas_quote(text: str) -> str:

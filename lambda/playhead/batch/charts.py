@@ -21,6 +21,7 @@ WEEK = 7
 TOP_ARTISTS = 5
 TOP_TRACKS = 20
 GLOBAL_TOP = 50
+POOL = 1_000
 EVERYBODY = ""
 """The entity of the global list."""
 
@@ -39,7 +40,7 @@ class Chart:
 
 
 def listening(plans: Sequence[DailyPlan]) -> PartialTable:
-    """Partials of plays and listening time per listener and track.
+    """Partials of plays and listening time per listener and track, artist and content type told apart.
 
     Raises:
         DeclarationError: no daily group of `user_id` has them.
@@ -51,7 +52,7 @@ def listening(plans: Sequence[DailyPlan]) -> PartialTable:
             return PartialTable(
                 name=LISTENING,
                 keys=("user_id", "track_id"),
-                labels=("artist_id",),
+                labels=("artist_id", "content_type"),
                 measures=own,
                 dimensions=plan.dimensions,
             )
@@ -69,6 +70,7 @@ def charts(partials: PartialTable) -> tuple[Chart, ...]:
       known, largest first), top_artists (array, by listening time); an array is null when nothing is known. Listeners
       with listening time within 30 days.
     - `top_tracks`: entity (a user_id, or "" for everybody), tracks (array, by plays within 30 days, best first).
+    - `pool`: entity (a content type), tracks (likewise): what there is to choose from, and of which type a track is.
     """
     rows = ibis.table(partials.columns, name=partials.name)
     return (
@@ -76,6 +78,7 @@ def charts(partials: PartialTable) -> tuple[Chart, ...]:
         Chart(name="artist_popularity", key="artist_id", rows=popularity(rows, "artist_id")),
         Chart(name="taste_profile", key="user_id", rows=taste_profile(rows, ibis.table(CATALOG, name="catalog"))),
         Chart(name="top_tracks", key="entity", rows=top_tracks(rows)),
+        Chart(name="pool", key="entity", rows=pool(rows)),
     )
 
 
@@ -125,17 +128,23 @@ def top_tracks(partials: ir.Table) -> ir.Table:
     own = windows(partials, _days(), ["user_id", "track_id"], [("plays", "plays", MONTH)])
     own = own.filter(own.plays > 0)
     shared = own.group_by("dt", END_MS, "track_id").agg(plays=own.plays.sum())
-    lists = (
-        (own.mutate(entity=own.user_id), TOP_TRACKS),
-        (shared.mutate(entity=ibis.literal(EVERYBODY)), GLOBAL_TOP),
-    )
-    found = []
-    for rows, length in lists:
-        ranked = rows.mutate(place=_rank(rows.plays, "track_id", ("dt", "entity")))
-        top = ranked.filter(ranked.place <= length)
-        found.append(_collected(top, ("dt", END_MS, "entity"), {"track_id": top.track_id}, "tracks"))
-    both = found[0].union(found[1])
-    return both.mutate(tracks=both.tracks.map(lambda one: one.track_id))
+    by_user = _most_played(own.mutate(entity=own.user_id), TOP_TRACKS)
+    return by_user.union(_most_played(shared.mutate(entity=ibis.literal(EVERYBODY)), GLOBAL_TOP))
+
+
+def pool(partials: ir.Table) -> ir.Table:
+    """The most played tracks of each content type, of the month that the day ends."""
+    typed = partials.filter(partials.content_type.notnull())
+    plays = windows(typed, _days(), ["content_type", "track_id"], [("plays", "plays", MONTH)])
+    return _most_played(plays.filter(plays.plays > 0).mutate(entity=plays.content_type), POOL)
+
+
+def _most_played(rows: ir.Table, length: int) -> ir.Table:
+    """Each entity's tracks with the most plays, best first."""
+    ranked = rows.mutate(place=_rank(rows.plays, "track_id", ("dt", "entity")))
+    top = ranked.filter(ranked.place <= length)
+    found = _collected(top, ("dt", END_MS, "entity"), {"track_id": top.track_id}, "tracks")
+    return found.mutate(tracks=found.tracks.map(lambda one: one.track_id))
 
 
 def _days() -> ir.Table:

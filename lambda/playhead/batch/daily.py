@@ -28,7 +28,7 @@ from playhead.batch.dimensions import read_dimensions
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import partials_path, pending, write_partials
-from playhead.batch.publish import TOP_TRACKS, publish_lists, publish_partials
+from playhead.batch.publish import publish_lists, publish_partials
 from playhead.batch.session import spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import read_days, replace_days, stamped
@@ -41,6 +41,7 @@ from playhead.dimensions import table_name
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan
 from playhead.published import published, with_days, write_mark
+from playhead.serving.fallbacks import POOL, TOP_TRACKS
 from playhead.serving.online import Written, open_online_store
 
 log = structlog.get_logger()
@@ -202,8 +203,8 @@ class _Batch:
         """Write partials and lists to the online store, and mark the days as published."""
         self.progress("writing to the online store")
         redis, last = self.settings.redis, days[-1]
-        lists = read_days(self.spark, self._path(TOP_TRACKS), last, last)
-        calls = {TOP_TRACKS: functools.partial(publish_lists, lists, last, redis)}
+        lists = {name: read_days(self.spark, self._path(name), last, last) for name in (TOP_TRACKS, POOL)}
+        calls = {name: functools.partial(publish_lists, name, chart, last, redis) for name, chart in lists.items()}
         mark = with_days(self.lake, days, self.plans, self.created_at)
         for plan in self.plans:
             end, path = mark.covered[plan.name][-1], partials_path(self.lake, plan.name)

@@ -18,9 +18,6 @@ from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
 from playhead.serving.online_merge import EVERYBODY, end_packer, kept_published, published_packer
 
-TOP_TRACKS = "top_tracks"
-"""The name of the lists in the online store: of each listener, and of everybody under the entity ""."""
-
 _DAY_MS = "day_ms"
 _RESULT = "written long, ignored long"
 
@@ -51,10 +48,10 @@ def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: R
     return written
 
 
-def publish_lists(top_tracks: DataFrame, day: date, redis: RedisSettings) -> Written:
-    """Write one day's lists of tracks to the online store, from the executors."""
-    write = functools.partial(_write_lists, redis=redis, event_timestamp_ms=end_ms_of(day))
-    lists = top_tracks.where(f.col("dt") == day.isoformat()).select("entity", "tracks")
+def publish_lists(name: str, chart: DataFrame, day: date, redis: RedisSettings) -> Written:
+    """Write one day's lists of tracks to the online store under a name, from the executors."""
+    write = functools.partial(_write_lists, name=name, redis=redis, event_timestamp_ms=end_ms_of(day))
+    lists = chart.where(f.col("dt") == day.isoformat()).select("entity", "tracks")
     return _written(lists.mapInArrow(write, _RESULT))
 
 
@@ -90,11 +87,11 @@ def _partials(days: pa.ListArray) -> Partials:
 
 
 def _write_lists(
-    batches: Iterator[pa.RecordBatch], *, redis: RedisSettings, event_timestamp_ms: int
+    batches: Iterator[pa.RecordBatch], *, name: str, redis: RedisSettings, event_timestamp_ms: int
 ) -> Iterator[pa.RecordBatch]:
     def write(store: OnlineStore, batch: pa.RecordBatch) -> Written:
         lists = dict(zip(batch["entity"].to_pylist(), batch["tracks"].to_pylist(), strict=True))
-        return store.write_lists(TOP_TRACKS, event_timestamp_ms, lists)
+        return store.write_lists(name, event_timestamp_ms, lists)
 
     with open_online_store(redis) as store:
         yield from (_counted(write(store, batch)) for batch in batches)

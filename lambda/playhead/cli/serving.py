@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("write-online")(write_online)
     app.command()(serve)
+    app.command("serve-worker", hidden=True)(serve_worker)
     app.command("land-served")(land_served)
 
 
@@ -56,23 +58,39 @@ def serve(
             help="Begin the clock at this moment, UTC: after a replay of the past.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that share the port. [default: serve.workers]")
+    ] = None,
     home: Home = None,
     config: Config = None,
 ) -> None:
     """Serve feature vectors over HTTP and log them to Kafka, until Ctrl-C or SIGTERM.
 
-    POST /v1/features; /docs explains it; /health, /ready, /metrics.
+    POST /v1/features, /v1/candidates; /docs explains them; /health, /ready, /metrics.
 
     \b
-    playhead serve
+    playhead serve --workers 2
     playhead serve --as-of 2018-11-30T23:00:00
     """
     from playhead.serving.server import clock_from, run_server
 
     settings = settings_of(home, config)
+    if workers is not None:
+        settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"workers": workers})})
     clock_s = time.time if as_of is None else clock_from(as_of.replace(tzinfo=UTC).timestamp())
     with _stop_on_signal() as stop:
         run_server(settings, stop, clock_s)
+
+
+def serve_worker(
+    metrics: Annotated[Path, typer.Option("--metrics")],
+    clock_offset_s: Annotated[float, typer.Option("--clock-offset-s")],
+) -> None:
+    """One process of `serve --workers`, which starts it."""
+    from playhead.serving.server import run_worker
+
+    with _stop_on_signal() as stop:
+        run_worker(settings_of(None, None), stop, metrics, clock_offset_s)
 
 
 def land_served(

@@ -7,7 +7,7 @@ doubles a vector, and a table that is new or was deleted gets everything that th
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from threading import Event
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 _CLIENT = "playhead-served-lander"
 _COMMIT_ROWS = 50_000
 _COMMIT_SECONDS = 30.0
-_POLL_ROWS = 5_000
+_POLL_RECORDS = 500
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 
@@ -100,7 +100,8 @@ class Lander:
         self, reader: TopicReader, tables: Mapping[str, ServedTable], stop: Event, patience_s: float | None
     ) -> None:
         self._reader, self._tables, self._stop, self._patience_s = reader, tables, stop, patience_s
-        self._pending: list[Any] = []
+        self._rows: dict[str, list[dict[str, Any]]] = {service: [] for service in tables}
+        self._ends: dict[int, int] = {}
         self._since = time.monotonic()
         self._landed: Counter[str] = Counter(dict.fromkeys(tables, 0))
         self._skipped: Counter[str] = Counter()
@@ -109,42 +110,44 @@ class Lander:
     def run(self, *, until_caught_up: bool) -> None:
         """Go on until told to stop, or until what was in the topic has landed; what was read is landed in any case."""
         while not (self._stop.is_set() or (until_caught_up and self._reader.caught_up)):
-            records = self._reader.poll(_POLL_ROWS, _POLL_SECONDS)
-            if records and not self._pending:
+            records = self._reader.poll(_POLL_RECORDS, _POLL_SECONDS)
+            if records and not self._ends:
                 self._since = time.monotonic()
-            self._pending += records
-            waited_s = time.monotonic() - self._since
-            if len(self._pending) >= _COMMIT_ROWS or (self._pending and waited_s > _COMMIT_SECONDS):
+            for record in records:
+                self._take(record)
+            waited_s, vectors = time.monotonic() - self._since, sum(map(len, self._rows.values()))
+            if vectors >= _COMMIT_ROWS or (self._ends and waited_s > _COMMIT_SECONDS):
                 self.land()
-            elif not self._pending and self._patience_s is not None and waited_s > self._patience_s:
+            elif not self._ends and self._patience_s is not None and waited_s > self._patience_s:
                 raise StackError(f"no served vectors and no end of the topic for {self._patience_s:.0f} s")
         self.land()
 
     def land(self) -> None:
         """Append what was read to the tables."""
-        if not self._pending:
+        if not self._ends:
             return
-        ends: dict[int, int] = {}
-        rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        for record in self._pending:
-            ends[record.partition()] = record.offset() + 1
-            try:
-                message = ServedFeatures.FromString(record.value() or b"")
-                table = self._tables[message.service]
-                rows[message.service].append(table.row(message, record.partition(), record.offset()))
-            except (DecodeError, KeyError, InputError) as error:
-                self._skip(record, error)
         for service, table in self._tables.items():
-            landed = table.append(rows[service], ends)
+            rows = self._rows[service]
+            landed = table.append(rows, self._ends)
             self._landed[service] += landed
-            self._repeated += len(rows[service]) - landed
-            log.info("landed", service=service, vectors=landed, repeated=len(rows[service]) - landed)
-        self._pending, self._since = [], time.monotonic()
+            self._repeated += len(rows) - landed
+            log.info("landed", service=service, vectors=landed, repeated=len(rows) - landed)
+            rows.clear()
+        self._ends, self._since = {}, time.monotonic()
 
     def summary(self) -> LandSummary:
         """What was done so far."""
         undeclared = sum((table.undeclared for table in self._tables.values()), Counter[str]())
         return LandSummary(dict(self._landed), self._repeated, dict(self._skipped), dict(undeclared))
+
+    def _take(self, record: Any) -> None:
+        self._ends[record.partition()] = record.offset() + 1
+        try:
+            message = ServedFeatures.FromString(record.value() or b"")
+            table = self._tables[message.service]
+            self._rows[message.service] += table.rows(message, record.partition(), record.offset())
+        except (DecodeError, KeyError, InputError) as error:
+            self._skip(record, error)
 
     def _skip(self, record: Any, error: Exception) -> None:
         reasons = {DecodeError: "malformed", KeyError: "unknown_service", InputError: "bad_value"}

@@ -223,7 +223,7 @@ class Packer:
         stamps = np.zeros(len(rows), np.int64)
         stamps[places] = read["at"]
         present = mine & self._adds_up(slots, valid, lengths)
-        refused = (lengths > 0) & ~present
+        refused = np.array([row is not None for row in rows], np.bool_) & ~present
         return PackedColumns(self._places, rows, present, refused, stamps, slots, valid & present)
 
     def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:

@@ -1,94 +1,219 @@
-"""The log of what was served: each vector as a `ServedFeatures` message, sent off the request's path."""
+"""The log of what was served: each request's vectors as `ServedFeatures`, made and sent off the request's path."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import functools
+import itertools
+import operator
+import queue
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Self
 
 import structlog
 from confluent_kafka import KafkaException, Producer
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as Metric
 
 from playhead.config import KafkaSettings
 from playhead.serving.kafka_errors import ErrorLog, reporting
 from playhead.serving.packed import Value
-from playhead.serving.vectors import Part, Vectors
-from schemas.features_pb2 import ServedFeatures
+from playhead.serving.vectors import Vectors
+from schemas.features_pb2 import ServedFeatures, StringList
 
 log = structlog.get_logger()
 
-_FLUSH_SECONDS = 30.0
+FATES = ("sent", "delivered", "dropped", "failed")
+
+_FLUSH_SECONDS = 7.0
+_WAITING_VECTORS = 20_000
 _QUEUE_MESSAGES = 100_000
+_QUEUE_KILOBYTES = 262_144
+_IDLE_SECONDS = 0.1
+_REPEAT_SECONDS = 10.0
+_CANDIDATES = 250
+"""How many go into a message: a broker takes a megabyte."""
 _VALUE_FIELDS = {int: "int_value", float: "double_value", str: "string_value"}
+_COLUMN_FIELDS = {
+    frozenset({int}): "int_values",
+    frozenset({float}): "double_values",
+    # The default of a float may be an integer.
+    frozenset({int, float}): "double_values",
+    frozenset({str}): "string_values",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """One request's vectors, on their way to the topic."""
+
+    request_id: str
+    service: str
+    vectors: Vectors
+    fallback: str | None
+
+    @property
+    def count(self) -> int:
+        return max(1, len(self.vectors.candidates))
 
 
 class ServedLog:
-    """Sends served vectors to a topic, keyed by user. Safe to share between threads.
+    """Sends served vectors to a topic, keyed by user, while its context lasts; on leaving it everything was sent.
 
     Args:
         producer: a confluent-kafka `Producer`.
         topic: where to send.
         registry: where to count.
+        room: how many vectors may wait for the thread that sends them.
 
-    A vector is counted when it is sent and once more when its fate is known: `delivered`, `dropped` (the queue is full)
-    or `failed` (the broker did not take it in time).
+    A vector is counted when it is `sent`, and once more when its fate is known: `delivered`, `dropped` (too many were
+    waiting) or `failed` (the broker did not take it in time).
     """
 
-    def __init__(self, producer: Any, topic: str, registry: CollectorRegistry) -> None:
-        self._producer = producer
-        self._topic = topic
+    def __init__(self, producer: Any, topic: str, registry: CollectorRegistry, *, room: int = _WAITING_VECTORS) -> None:
+        self._producer, self._topic, self._room = producer, topic, room
         self._errors = ErrorLog()
-        self.vectors = Counter("playhead_served_vectors", "Vectors by what became of them", ["fate"], registry=registry)
+        metric = Metric("playhead_served_vectors", "Vectors by what became of them", ["fate"], registry=registry)
+        self._metrics = {fate: metric.labels(fate) for fate in FATES}
+        self._queue: queue.SimpleQueue[_Served | None] = queue.SimpleQueue()
+        self._waiting, self._lock = 0, Lock()
+        self._fates: Counter[str] = Counter()
+        self._on_their_way = 0
+        self._warned_s = float("-inf")
+        self._thread = Thread(target=self._work, name="served-log")
 
-    def record(self, request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> None:
-        """Send each vector: one per candidate, or the request's own when it has no candidates."""
-        dropped = 0
-        for message in messages(request_id, service, serve_time_ms, vectors):
-            self.vectors.labels("sent").inc()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def record(self, request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> None:
+        """Take a request's vectors: one per candidate, or its own when it has no candidates. Never waits.
+
+        Args:
+            request_id: of the request.
+            service: its feature service.
+            vectors: what was answered.
+            fallback: why these are the service's defaults; None when they are what the store has.
+        """
+        served = _Served(request_id, service, vectors, fallback)
+        with self._lock:
+            fits = self._waiting + served.count <= self._room
+            if fits:
+                self._waiting += served.count
+        self._metrics["sent"].inc(served.count)
+        if fits:
+            self._queue.put(served)
+        else:
+            self._metrics["dropped"].inc(served.count)
+            self._warn()
+
+    def _work(self) -> None:
+        while True:
             try:
-                self._producer.produce(
-                    self._topic,
-                    message.SerializeToString(),
-                    key=message.entities["user_id"].encode(),
-                    timestamp=serve_time_ms,
-                    on_delivery=self._delivered,
-                )
-            except (BufferError, KafkaException):
-                dropped += 1
-            self._producer.poll(0)
-        if dropped:
-            self.vectors.labels("dropped").inc(dropped)
-            log.warning("served vectors dropped", request_id=request_id, vectors=dropped)
+                served = self._queue.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                self._producer.poll(0)
+                self._count()
+                continue
+            if served is None:
+                break
+            self._send(served)
+            with self._lock:
+                self._waiting -= served.count
+            self._count()
+        self._flush()
 
-    def flush(self) -> None:
+    def _send(self, served: _Served) -> None:
+        key, at_ms = served.vectors.shared.entities["user_id"].encode(), served.vectors.serve_time_ms
+        left = served.count
+        try:
+            for message in messages(served.request_id, served.service, served.vectors, served.fallback):
+                vectors = max(1, message.candidates.count)
+                left -= vectors
+                self._produce(message.SerializeToString(), key, at_ms, vectors)
+        except (KeyError, TypeError, ValueError) as error:
+            # A value that the schema has no kind for: an on-demand function gave it.
+            self._fates["failed"] += left
+            log.error("served vectors not logged", request_id=served.request_id, error=repr(error))
+
+    def _produce(self, message: bytes, key: bytes, at_ms: int, vectors: int) -> None:
+        told = functools.partial(self._delivered, vectors)
+        try:
+            self._producer.produce(self._topic, message, key=key, timestamp=at_ms, on_delivery=told)
+            self._on_their_way += vectors
+        except (BufferError, KafkaException):
+            self._fates["dropped"] += vectors
+            self._warn()
+        self._producer.poll(0)
+
+    def _flush(self) -> None:
         """Wait until the fate of everything sent is known."""
-        left = self._producer.flush(_FLUSH_SECONDS)
-        if left:
-            self.vectors.labels("failed").inc(left)
-            log.error("served vectors lost", vectors=left)
+        self._producer.flush(_FLUSH_SECONDS)
+        lost = self._on_their_way
+        self._fates["failed"] += lost
+        self._count()
+        if lost:
+            log.error("served vectors lost", vectors=lost)
 
-    def fates(self) -> dict[str, int]:
-        """Fate to number of vectors."""
-        samples = (sample for metric in self.vectors.collect() for sample in metric.samples)
-        return {s.labels["fate"]: int(s.value) for s in samples if s.name.endswith("_total")}
+    def _count(self) -> None:
+        """Bring what has gathered to the metrics: one by one it would cost as much as sending."""
+        for fate, vectors in self._fates.items():
+            self._metrics[fate].inc(vectors)
+        self._fates.clear()
 
-    def _delivered(self, error: Any, _message: Any) -> None:
-        self.vectors.labels("failed" if error else "delivered").inc()
+    def _warn(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._warned_s + _REPEAT_SECONDS:
+            self._warned_s = now_s
+            log.warning("served vectors dropped", hint="the broker is away or too slow; playhead_served_vectors_total")
+
+    def _delivered(self, vectors: int, error: Any, _message: Any) -> None:
+        self._on_their_way -= vectors
+        self._fates["failed" if error else "delivered"] += vectors
         if error:
             self._errors(error)
 
 
-def messages(request_id: str, service: str, serve_time_ms: int, vectors: Vectors) -> Iterator[ServedFeatures]:
-    """The vectors of a request as messages."""
-    shared = ServedFeatures(request_id=request_id, service=service, serve_time_ms=serve_time_ms)
-    _add(shared, vectors.shared)
-    if not vectors.candidates:
-        yield shared
-    for candidate in vectors.candidates:
-        message = ServedFeatures()
-        message.CopyFrom(shared)
-        _add(message, candidate)
+def messages(request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> Iterator[ServedFeatures]:
+    """The vectors of a request as messages, each with as many candidates as it may have.
+
+    In columns: a hundred candidates, made into messages of their own, cost more than answering them.
+    """
+    for start in range(0, max(1, len(vectors.candidates)), _CANDIDATES):
+        candidates = vectors.candidates[start : start + _CANDIDATES]
+        shared = vectors.shared
+        message = ServedFeatures(
+            request_id=request_id,
+            service=service,
+            serve_time_ms=vectors.serve_time_ms,
+            fallback=fallback or "",
+            entities=shared.entities,
+            event_timestamps_ms=shared.event_timestamps_ms,
+            statuses=shared.statuses,
+            fingerprints=functools.reduce(
+                operator.or_, (part.fingerprints for part in candidates), shared.fingerprints
+            ),
+        )
+        for name, value in shared.values.items():
+            _set(message.values[name], value)
+        if candidates:
+            own = message.candidates
+            own.count = len(candidates)
+            _add(own.entities, [part.entities for part in candidates])
+            _add(own.values, [part.values for part in candidates])
+            _add(own.event_timestamps_ms, [part.event_timestamps_ms for part in candidates])
+            _add(own.statuses, [part.statuses for part in candidates])
         yield message
 
 
@@ -103,20 +228,10 @@ def open_served_log(settings: KafkaSettings, registry: CollectorRegistry) -> Ite
         # The Java client's partitioner, so that a user is in one partition whoever sends.
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": _QUEUE_MESSAGES,
+        "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
     }
-    served = ServedLog(Producer({**conf, **reporting()}), settings.served_topic, registry)
-    try:
+    with ServedLog(Producer({**conf, **reporting()}), settings.served_topic, registry) as served:
         yield served
-    finally:
-        served.flush()
-
-
-def _add(message: ServedFeatures, part: Part) -> None:
-    message.entities.update(part.entities)
-    message.event_timestamps_ms.update(part.event_timestamps_ms)
-    message.fingerprints.update(part.fingerprints)
-    for name, value in part.values.items():
-        _set(message.values[name], value)
 
 
 def _set(message: Any, value: Value) -> None:
@@ -125,3 +240,18 @@ def _set(message: Any, value: Value) -> None:
         message.string_list.values.extend(value)
     elif value is not None:
         setattr(message, _VALUE_FIELDS[type(value)], value)
+
+
+def _add(columns: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make columns of rows: one for each name that a row has."""
+    for name in dict.fromkeys(itertools.chain.from_iterable(rows)):
+        values = [row.get(name) for row in rows]
+        column = columns[name]
+        if None in values:
+            column.places.extend(place for place, value in enumerate(values) if value is not None)
+            values = [value for value in values if value is not None]
+        kinds = frozenset(map(type, values))
+        if kinds == {list}:
+            column.string_lists.extend(StringList(values=each) for each in values)
+        elif kinds:
+            getattr(column, _COLUMN_FIELDS[kinds]).extend(values)

@@ -1,8 +1,9 @@
 """The lake's table of what a service served: `lake/served/<service>`, Delta, one row per vector.
 
 Columns: request_id, serve_time, user_id, track_id and artist_id (null when the request did not say), for each view of
-the service a column `<view>__<feature>` per feature and `<view>__event_timestamp_ms` (null when there was no row), the
-map fingerprints by view, kafka_partition, kafka_offset, and the partition column dt, the day of serve_time in UTC.
+the service a column `<view>__<feature>` per feature and `<view>__event_timestamp_ms` (null when there was no row), by
+view the maps fingerprints and statuses (stale or refused), fallback (why defaults were served; null when they were
+not), kafka_partition, kafka_offset, and the partition column dt, the day of serve_time in UTC.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from schemas.features_pb2 import ServedFeatures
 
 ENTITIES = ("user_id", "track_id", "artist_id")
 
+_MOST_CANDIDATES = 10_000
+
 _KINDS = MappingProxyType(
     {
         pa.int64(): ("int_value",),
@@ -50,7 +53,8 @@ def served_schema(service: FeatureService, declarations: Declarations) -> pa.Sch
     for view in service.on_demand:
         kinds = {name: pa.type_for_alias(kind) for name, kind in view.features.items()}
         fields += [(f"{view.name}__{feature}", kinds[feature]) for feature in service.features_of(view)]
-    fields += [("fingerprints", pa.map_(pa.string(), pa.string()))]
+    texts = pa.map_(pa.string(), pa.string())
+    fields += [("fingerprints", texts), ("statuses", texts), ("fallback", pa.string())]
     return pa.schema([*fields, ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64()), ("dt", pa.string())])
 
 
@@ -77,14 +81,37 @@ class ServedTable:
         with self._writing():
             DeltaTable.create(self.path, self._schema, mode="ignore", partition_by=["dt"], name=self.path.name)
 
-    def row(self, message: ServedFeatures, partition: int, offset: int) -> dict[str, Any]:
-        """A vector as a row.
+    def rows(self, message: ServedFeatures, partition: int, offset: int) -> list[dict[str, Any]]:
+        """The vectors of a message as rows, in the order of its candidates.
 
         What the service no longer has is counted in `undeclared` and will not be in the table.
 
         Raises:
             InputError: there is no request id or user, the time is no time, or a value is not of its column's type.
         """
+        candidates, shared = message.candidates, self._shared(message, partition, offset)
+        if not 0 <= candidates.count <= _MOST_CANDIDATES:
+            raise InputError(f"{candidates.count} candidates, at most {_MOST_CANDIDATES} are taken")
+        rows = [dict(shared) for _ in range(max(1, candidates.count))]
+        for name, column in candidates.entities.items():
+            if name in ENTITIES:
+                _fill(rows, name, column, ("string_value",))
+        for view, column in candidates.event_timestamps_ms.items():
+            _fill(rows, _stamp_of(view), column, ("int_value",))
+        for name, column in candidates.values.items():
+            _fill(rows, name, column, self._kinds.get(name))
+        for view, column in candidates.statuses.items():
+            own: list[dict[str, Any]] = [{} for _ in rows]
+            _fill(own, view, column, ("string_value",))
+            for row, statuses in zip(rows, own, strict=True):
+                row["statuses"] = [*row["statuses"], *((v, s) for v, s in statuses.items() if s is not None)]
+        for row in rows:
+            row["fingerprints"] = [each for each in message.fingerprints.items() if _stamp_of(each[0]) in row]
+            self.undeclared.update(row.keys() - self._columns)
+        return rows
+
+    def _shared(self, message: ServedFeatures, partition: int, offset: int) -> dict[str, Any]:
+        """What the vectors of a message have in common."""
         if not (message.request_id and message.entities.get("user_id")):
             raise InputError("a served vector without request_id or user_id")
         try:
@@ -94,7 +121,8 @@ class ServedTable:
         row: dict[str, Any] = {
             "request_id": message.request_id,
             "serve_time": message.serve_time_ms * 1_000,
-            "fingerprints": list(message.fingerprints.items()),
+            "statuses": list(message.statuses.items()),
+            "fallback": message.fallback or None,
             "kafka_partition": partition,
             "kafka_offset": offset,
             "dt": day,
@@ -102,7 +130,6 @@ class ServedTable:
         row.update((entity, message.entities[entity]) for entity in ENTITIES if entity in message.entities)
         row.update((_stamp_of(view), at_ms) for view, at_ms in message.event_timestamps_ms.items())
         row.update((name, _plain(name, value, self._kinds.get(name))) for name, value in message.values.items())
-        self.undeclared.update(row.keys() - self._columns)
         return row
 
     def following(self) -> dict[int, int]:
@@ -167,3 +194,16 @@ def _plain(name: str, value: Any, kinds: Sequence[str] | None) -> Any:
     if kinds is not None and kind not in kinds:
         raise InputError(f"{name} is {kind}, its column takes {' or '.join(kinds)}")
     return list(value.string_list.values) if kind == "string_list" else getattr(value, kind)
+
+
+def _fill(rows: Sequence[dict[str, Any]], name: str, column: Any, kinds: Sequence[str] | None) -> None:
+    """Bring a column's values to their rows."""
+    found = [(field.name.removesuffix("s"), values) for field, values in column.ListFields() if field.name != "places"]
+    for kind, values in found:
+        places = column.places or range(len(values))
+        if kinds is not None and kind not in kinds:
+            raise InputError(f"{name} is {kind}, its column takes {' or '.join(kinds)}")
+        if len(places) != len(values) or max(places) >= len(rows):
+            raise InputError(f"{name} has {len(values)} values, for {len(places)} of {len(rows)} candidates")
+        for place, value in zip(places, values, strict=True):
+            rows[place][name] = list(value.values) if kind == "string_list" else value

@@ -94,12 +94,14 @@ class Part:
         event_timestamps_ms: view to its row's event timestamp, the newest of those it was merged from; absent where
             there is no row.
         fingerprints: view to its row's fingerprint.
+        statuses: view to `stale` or `refused`, where its row or one of its values is.
     """
 
     entities: dict[str, str]
     values: dict[str, Value] = field(default_factory=dict)
     event_timestamps_ms: dict[str, int] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -255,6 +257,10 @@ def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View
                 if stamp is not None:
                     part.event_timestamps_ms[view.name] = stamp
                     part.fingerprints[view.name] = view.group.fingerprint
+            for status in (Status.STALE, Status.REFUSED):
+                told = np.logical_or.reduce([fetched.statuses[column] == status for column, _ in view.columns])
+                for place in np.flatnonzero(told).tolist():
+                    parts[place].statuses[view.name] = status.name.lower()
     return parts
 
 
