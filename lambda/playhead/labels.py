@@ -26,7 +26,7 @@ POSITIVE_MS = 30_000
 """A play is positive when more of it was heard."""
 
 SKIP_MS = {"skip_5s": 5_000, "skip_10s": 10_000}
-"""Label to how much must have been heard for a skip to be none of it: as in `features/`, exactly 5 s is no early skip."""
+"""Label to what a skip of it has heard less of. As in `features/`, a skip at exactly 5 s is no early one."""
 
 REQUEST = ("request_id", "user_id", "serve_time_ms")
 """What one request is."""
@@ -125,7 +125,8 @@ def outcomes(served: ir.Table, events: ir.Table) -> ir.Table:
             ms_played=ibis.ifelse(own, heard_ms, ibis.null("int64")),
             content_type=ibis.ifelse(own, held.content_type, ibis.null("string")),
             completion=ibis.ifelse(own & ended, completion, ibis.null("float64")),
-            weight=ibis.literal(1.0),
+            # A literal 1.0 would be a decimal.
+            weight=ibis.literal(1).cast("float64"),
         )
     )
 
@@ -164,9 +165,7 @@ def plays(events: ir.Table) -> ir.Table:
     numbered = named.mutate(
         play=is_play.cast("int64").sum().over(ibis.cumulative_window(group_by=own, order_by=list(BATCH_ORDER))),
         # Of the plays each other's next, of the other events something that is not read.
-        next_ms=named.event_time_ms.lead().over(
-            ibis.window(group_by=["user_id", is_play], order_by=list(BATCH_ORDER))
-        ),
+        next_ms=named.event_time_ms.lead().over(ibis.window(group_by=["user_id", is_play], order_by=list(BATCH_ORDER))),
     )
     is_end = numbered.event_type.isin(list(_ENDS))
     ends = is_end.cast("int64").sum()
@@ -176,18 +175,22 @@ def plays(events: ir.Table) -> ir.Table:
     is_play, is_pause = ranked.event_type == "PLAY", ranked.event_type == "PAUSE"
     first_end = ranked.event_type.isin(list(_ENDS)) & (ranked.ends == 1)
     # Of each play one event matches: the aggregate only takes it.
-    found = ranked.filter(ranked.play > 0).group_by(*own, "play").agg(
-        play_time_ms=ranked.event_time_ms.min(where=is_play),
-        play_partition=ranked.kafka_partition.min(where=is_play),
-        play_offset=ranked.kafka_offset.min(where=is_play),
-        content_type=ranked.content_type.min(where=is_play),
-        duration_ms=ranked.duration_ms.min(where=is_play),
-        next_play_ms=ranked.next_ms.min(where=is_play),
-        pause_ms=ranked.event_time_ms.min(where=is_pause),
-        end_type=ranked.event_type.min(where=first_end),
-        end_ms=ranked.event_time_ms.min(where=first_end),
-        end_played_ms=ranked.ms_played.min(where=first_end),
-        end_duration_ms=ranked.duration_ms.min(where=first_end),
+    found = (
+        ranked.filter(ranked.play > 0)
+        .group_by(*own, "play")
+        .agg(
+            play_time_ms=ranked.event_time_ms.min(where=is_play),
+            play_partition=ranked.kafka_partition.min(where=is_play),
+            play_offset=ranked.kafka_offset.min(where=is_play),
+            content_type=ranked.content_type.min(where=is_play),
+            duration_ms=ranked.duration_ms.min(where=is_play),
+            next_play_ms=ranked.next_ms.min(where=is_play),
+            pause_ms=ranked.event_time_ms.min(where=is_pause),
+            end_type=ranked.event_type.min(where=first_end),
+            end_ms=ranked.event_time_ms.min(where=first_end),
+            end_played_ms=ranked.ms_played.min(where=first_end),
+            end_duration_ms=ranked.duration_ms.min(where=first_end),
+        )
     )
     return found.drop("play")
 
@@ -213,21 +216,17 @@ def easy_negatives(
         stands for: those that could have been drawn over those that were, so that the weights of a request add up to
         the former.
     """
-    by_request = outcomes.group_by(*REQUEST).agg(positives=(outcomes.label_30s.fill_null(False)).cast("int64").sum())
+    by_request = outcomes.group_by(*REQUEST).agg(positives=outcomes.count(where=outcomes.label_30s))
     requests = by_request.filter(by_request.positives > 0)
     taken = _taken(outcomes, events, requests)
     circle = catalogue.mutate(place=ibis.row_number().over(ibis.window(order_by=_order(catalogue.track_id, seed))))
     size = catalogue.agg(size=catalogue.count())
     known = taken.semi_join(catalogue, "track_id").group_by(*REQUEST).agg(taken=ibis._.count())
     counted = requests.left_join(known, list(REQUEST), rname="known_{name}").cross_join(size)
-    free = counted.select(
-        *REQUEST,
-        counted.size,
-        taken=ibis.coalesce(counted.taken, 0),
-        free=counted.size - ibis.coalesce(counted.taken, 0),
-        asked=counted.positives * per_positive,
-    )
-    wanted = free.filter(free.free > 0).mutate(drawn=ibis.least(free.asked, free.free))
+    taken_of = ibis.coalesce(counted.taken, 0)
+    free = counted.select(*REQUEST, "size", "positives", taken=taken_of, free=counted.size - taken_of)
+    drawn = free.mutate(drawn=ibis.least(free.positives * per_positive, free.free))
+    wanted = drawn.filter(drawn.drawn > 0)
     # So long a piece of the circle has enough that are free, whichever are not.
     piece = wanted.mutate(step=ibis.range(0, wanted.drawn + wanted.taken).unnest())
     first = _number(value_text(_seeded(piece.request_id, seed), "distinct"))
@@ -269,7 +268,7 @@ def _shown(served: ir.Table, events: ir.Table) -> ir.Table:
     told = told.select("request_id", "user_id", shown_ms=told.event_time_ms, shown_track=told.track_id)
     inside = [told.shown_ms >= served.serve_time_ms, told.shown_ms < served.serve_time_ms + WAIT_MS]
     pairs = served.join(told, ["request_id", "user_id", *inside])
-    hits = (pairs.shown_track == pairs.track_id).cast("int64").sum()
+    hits = pairs.count(where=pairs.shown_track == pairs.track_id)
     return pairs.group_by(*SERVE).agg(others_only=hits == 0)
 
 
