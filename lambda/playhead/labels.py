@@ -159,38 +159,21 @@ def plays(events: ir.Table) -> ir.Table:
         before the user plays the track again (`end_type`, `end_ms`, `end_played_ms`, `end_duration_ms`; null without
         one), its first pause, and the user's next play of anything.
     """
-    named = events.filter(events.track_id.notnull() & events.event_type.isin(["PLAY", "PAUSE", *_ENDS]))
-    is_play = named.event_type == "PLAY"
-    own = ["user_id", "track_id"]
-    numbered = named.mutate(
-        play=is_play.cast("int64").sum().over(ibis.cumulative_window(group_by=own, order_by=list(BATCH_ORDER))),
-        # Of the plays each other's next, of the other events something that is not read.
-        next_ms=named.event_time_ms.lead().over(ibis.window(group_by=["user_id", is_play], order_by=list(BATCH_ORDER))),
-    )
-    is_end = numbered.event_type.isin(list(_ENDS))
-    ends = is_end.cast("int64").sum()
-    ranked = numbered.mutate(
-        ends=ends.over(ibis.cumulative_window(group_by=[*own, "play"], order_by=list(BATCH_ORDER)))
-    )
-    is_play, is_pause = ranked.event_type == "PLAY", ranked.event_type == "PAUSE"
-    first_end = ranked.event_type.isin(list(_ENDS)) & (ranked.ends == 1)
+    rows = _by_play(events)
+    is_play, first_end = rows.event_type == "PLAY", _is_end(rows) & (rows.ends == 1)
     # Of each play one event matches: the aggregate only takes it.
-    found = (
-        ranked.filter(ranked.play > 0)
-        .group_by(*own, "play")
-        .agg(
-            play_time_ms=ranked.event_time_ms.min(where=is_play),
-            play_partition=ranked.kafka_partition.min(where=is_play),
-            play_offset=ranked.kafka_offset.min(where=is_play),
-            content_type=ranked.content_type.min(where=is_play),
-            duration_ms=ranked.duration_ms.min(where=is_play),
-            next_play_ms=ranked.next_ms.min(where=is_play),
-            pause_ms=ranked.event_time_ms.min(where=is_pause),
-            end_type=ranked.event_type.min(where=first_end),
-            end_ms=ranked.event_time_ms.min(where=first_end),
-            end_played_ms=ranked.ms_played.min(where=first_end),
-            end_duration_ms=ranked.duration_ms.min(where=first_end),
-        )
+    found = rows.group_by("user_id", "track_id", "play").agg(
+        play_time_ms=rows.event_time_ms.min(where=is_play),
+        play_partition=rows.kafka_partition.min(where=is_play),
+        play_offset=rows.kafka_offset.min(where=is_play),
+        content_type=rows.content_type.min(where=is_play),
+        duration_ms=rows.duration_ms.min(where=is_play),
+        next_play_ms=rows.next_ms.min(where=is_play),
+        pause_ms=rows.event_time_ms.min(where=rows.event_type == "PAUSE"),
+        end_type=rows.event_type.min(where=first_end),
+        end_ms=rows.event_time_ms.min(where=first_end),
+        end_played_ms=rows.ms_played.min(where=first_end),
+        end_duration_ms=rows.duration_ms.min(where=first_end),
     )
     return found.drop("play")
 
@@ -219,33 +202,37 @@ def easy_negatives(
     by_request = outcomes.group_by(*REQUEST).agg(positives=outcomes.count(where=outcomes.label_30s))
     requests = by_request.filter(by_request.positives > 0)
     taken = _taken(outcomes, events, requests)
-    circle = catalogue.mutate(place=ibis.row_number().over(ibis.window(order_by=_order(catalogue.track_id, seed))))
-    size = catalogue.agg(size=catalogue.count())
-    known = taken.semi_join(catalogue, "track_id").group_by(*REQUEST).agg(taken=ibis._.count())
-    counted = requests.left_join(known, list(REQUEST), rname="known_{name}").cross_join(size)
-    taken_of = ibis.coalesce(counted.taken, 0)
-    free = counted.select(*REQUEST, "size", "positives", taken=taken_of, free=counted.size - taken_of)
-    drawn = free.mutate(drawn=ibis.least(free.positives * per_positive, free.free))
-    wanted = drawn.filter(drawn.drawn > 0)
+    wanted = _wanted(requests, taken, catalogue, per_positive)
     # So long a piece of the circle has enough that are free, whichever are not.
     piece = wanted.mutate(step=ibis.range(0, wanted.drawn + wanted.taken).unnest())
-    first = _number(value_text(_seeded(piece.request_id, seed), "distinct"))
-    placed = piece.mutate(place=(first + piece.step) % piece.size)
+    placed = piece.mutate(place=(_number(_hash(piece.request_id, seed)) + piece.step) % piece.size)
+    order = [_hash(catalogue.track_id, seed), catalogue.track_id]
+    circle = catalogue.mutate(place=ibis.row_number().over(ibis.window(order_by=order)))
     tracks = placed.join(circle, "place").anti_join(taken, [*REQUEST, "track_id"])
     nth = ibis.row_number().over(ibis.window(group_by=list(REQUEST), order_by="step"))
     ranked = tracks.mutate(nth=nth)
     kept = ranked.filter(ranked.nth < ranked.drawn)
-    nothing = {name: ibis.null(kind) for name, kind in _NOTHING_PLAYED.items()}
-    return with_labels(
-        kept.select(
-            *REQUEST,
-            "track_id",
-            "artist_id",
-            outcome=ibis.literal("easy_negative"),
-            **nothing,
-            weight=kept.free / kept.drawn,
-        )
+    outcome = {"outcome": ibis.literal("easy_negative")} | {n: ibis.null(kind) for n, kind in _NOTHING_PLAYED.items()}
+    return with_labels(kept.select(*REQUEST, "track_id", "artist_id", **outcome, weight=kept.free / kept.drawn))
+
+
+def _by_play(events: ir.Table) -> ir.Table:
+    """Events of plays, each with the number of the play that it belongs to among the user's of the track, how many ends
+    that play has had by then, and, of a PLAY, when the user's next of anything is."""
+    rows = events.filter(events.track_id.notnull() & events.event_type.isin(["PLAY", "PAUSE", *_ENDS]))
+    order, own = list(BATCH_ORDER), ["user_id", "track_id"]
+    is_play = rows.event_type == "PLAY"
+    numbered = rows.mutate(
+        play=is_play.cast("int64").sum().over(ibis.cumulative_window(group_by=own, order_by=order)),
+        next_ms=rows.event_time_ms.lead().over(ibis.window(group_by=["user_id", is_play], order_by=order)),
     )
+    so_far = ibis.cumulative_window(group_by=[*own, "play"], order_by=order)
+    # What comes before the first PLAY belongs to one that is not read.
+    return numbered.mutate(ends=_is_end(numbered).cast("int64").sum().over(so_far)).filter(ibis._.play > 0)
+
+
+def _is_end(events: ir.Table) -> ir.BooleanValue:
+    return events.event_type.isin(list(_ENDS))
 
 
 def _held(served: ir.Table, events: ir.Table) -> ir.Table:
@@ -291,12 +278,19 @@ def _taken(outcomes: ir.Table, events: ir.Table, requests: ir.Table) -> ir.Table
     return shown.union(requests.join(heard, ["user_id", *inside]).select(*REQUEST, "track_id")).distinct()
 
 
-def _order(track: ir.StringValue, seed: int) -> list[ir.Value]:
-    return [value_text(_seeded(track, seed), "distinct"), track]
+def _wanted(requests: ir.Table, taken: ir.Table, catalogue: ir.Table, per_positive: int) -> ir.Table:
+    """`REQUEST`, the `size` of the catalogue, how many of it are `taken` and `free`, and how many will be `drawn`."""
+    known = taken.semi_join(catalogue, "track_id").group_by(*REQUEST).agg(taken=ibis._.count())
+    counted = requests.left_join(known, list(REQUEST), rname="known_{name}")
+    counted = counted.cross_join(catalogue.agg(size=catalogue.count()))
+    own = ibis.coalesce(counted.taken, 0)
+    free = counted.select(*REQUEST, "size", "positives", taken=own, free=counted.size - own)
+    drawn = free.mutate(drawn=ibis.least(free.positives * per_positive, free.free))
+    return drawn.filter(drawn.drawn > 0)
 
 
-def _seeded(text: ir.StringValue, seed: int) -> ir.StringValue:
-    return ibis.literal(f"{seed}|").concat(text)
+def _hash(text: ir.StringValue, seed: int) -> ir.StringValue:
+    return value_text(ibis.literal(f"{seed}|").concat(text), "distinct")
 
 
 def _number(digits: ir.StringValue) -> ir.IntegerValue:
