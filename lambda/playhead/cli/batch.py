@@ -1,8 +1,9 @@
-"""`batch run`, `backfill`: the batch layer."""
+"""`batch run`, `batch labels`, `backfill`: the batch layer."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated
 
@@ -16,20 +17,20 @@ First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], 
 Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day of rows.")]
 Heal = Annotated[bool, typer.Option("--heal", help="Only days made before whose events are others now.")]
 Again = Annotated[bool, typer.Option("--again", help="Also days that are as they should be.")]
+Services = Annotated[
+    list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
+]
+Easy = Annotated[int, typer.Option("--easy-negatives", min=0, help="Tracks drawn at random for each positive.")]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group. Repeatable.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    batch = typer.Typer(help="Daily views on Spark and Delta.", no_args_is_help=True)
-    batch.callback()(_batch)
+    batch = typer.Typer(help="Daily views and labels on Spark and Delta.", no_args_is_help=True)
     batch.command()(run)
+    batch.command()(labels)
     app.add_typer(batch, name="batch")
     app.command()(backfill)
-
-
-def _batch() -> None:
-    """Daily views on Spark and Delta."""
 
 
 def run(dates: Dates, home: Home = None, config: Config = None, as_json: Json = False) -> None:
@@ -50,6 +51,43 @@ def run(dates: Dates, home: Home = None, config: Config = None, as_json: Json = 
     typer.echo(f"published {', '.join(map(str, done.days))}: {done.events:,} events, {done.seconds:.1f} s")
     for view, rows in done.views.items():
         typer.echo(f"  {view}: {rows:,} rows")
+
+
+def labels(
+    dates: Dates,
+    service: Services = None,
+    easy_negatives: Easy = 1,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Label a day's served vectors with what came of them, into lake/labelled; running it again heals what came later.
+
+    A vector waits 30 minutes; those whose wait is not over are left out, and counted. docs/labels.md has the rules.
+    Also: spark-submit jobs/batch/labels.py --date 2018-11-30
+
+    \b
+    playhead land-served
+    playhead batch labels --date 2018-11-30
+    playhead batch labels --date 2018-11-30 --service listener_v1 --easy-negatives 4
+    """
+    from playhead.batch.labels import label_days
+
+    done = label_days(
+        settings_of(home, config),
+        [each.date() for each in dates],
+        services=service or (),
+        easy_per_positive=easy_negatives,
+        progress=say,
+    )
+    if as_json:
+        typer.echo(json.dumps(done.to_json(), indent=2))
+        return
+    for made in done.days:
+        typer.echo(f"{made.service}, {made.day}: {made.rows:,} rows, {made.waiting:,} vectors wait")
+        typer.echo(f"  {_counts(made.labels)}")
+        typer.echo(f"  {_counts(made.outcomes)}")
+    typer.echo(f"{done.seconds:.1f} s")
 
 
 def backfill(
@@ -99,6 +137,10 @@ def backfill(
         for feature, own in found.features.items():
             most = "" if own.largest is None else f", by {own.largest:g} at most"
             typer.echo(f"  {feature}: {own.rows:,} rows{most}")
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in found.items() if count) or "nothing"
 
 
 def _day(given: datetime | None) -> date | None:
