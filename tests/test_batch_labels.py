@@ -107,7 +107,7 @@ def made_up_days(rng: random.Random) -> tuple[list[Row], list[Row]]:
         now += rng.choice([SECOND, MINUTE] if close else [SECOND, 10 * MINUTE, 40 * MINUTE])
         user, tracks = f"u{rng.randrange(2)}", rng.sample(TRACKS[:4], 2)
         place = {"user_id": user, "request_id": f"r{now}"}
-        served += [serve(now, track, kafka_offset=len(served) + n, **place) for n, track in enumerate(tracks)]
+        served += [serve(now, track, kafka_offset=now, **place) for track in tracks]
         if rng.random() < 0.2:
             events.append(event(now, "IMPRESSION", tracks[0], **place))
         for track in rng.sample(TRACKS[:6], 2):
@@ -125,11 +125,11 @@ def made_up_days(rng: random.Random) -> tuple[list[Row], list[Row]]:
 
 
 def write_served(lake: Path, served: Sequence[Row]) -> None:
-    """The served log as it is landed; one more vector of each user, of no track."""
+    """The served log as it is landed: a request's tracks in one message; one of them twice; and a vector of no track."""
     declared = load_declarations()
     schema = served_schema(declared.service(SERVICE), declared)
     rows = []
-    for row in [*served, serve(0, request_id="own") | {"track_id": None}]:
+    for row in [*served, served[0], serve(0, request_id="own") | {"track_id": None}]:
         moment = at(row["serve_time_ms"])
         full = dict.fromkeys(schema.names) | {n: v for n, v in row.items() if n in schema.names}
         rows.append(full | {"serve_time": moment, "dt": f"{moment:%Y-%m-%d}", "track__plays_1h": 5})

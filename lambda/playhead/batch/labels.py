@@ -206,7 +206,8 @@ class _Work:
         rows = self.spark.read.format("delta").load(str(self.settings.lake / "served" / service))
         rows = rows.withColumn("serve_time_ms", f.unix_millis("serve_time"))
         rows = rows.where(rows.dt.isin(day.isoformat(), (day + DAY).isoformat()) & rows.track_id.isNotNull())
-        return rows.where(rows.serve_time_ms < end_ms_of(day) + WAIT_MS)
+        # A track that a request names twice was shown once.
+        return rows.where(rows.serve_time_ms < end_ms_of(day) + WAIT_MS).dropDuplicates([*SERVE])
 
     def _easy_negatives(self, service: str, day: date, known: DataFrame, events: DataFrame) -> pa.Table:
         """The easy negatives as rows of the table, with their features; columns of the log are not among them."""
