@@ -125,7 +125,7 @@ def made_up_days(rng: random.Random) -> tuple[list[Row], list[Row]]:
 
 
 def write_served(lake: Path, served: Sequence[Row]) -> None:
-    """The served log as it is landed: a request's tracks in one message; one of them twice; and a vector of no track."""
+    """The served log as it is landed: a request's tracks in one message, one of them twice; and a vector of none."""
     declared = load_declarations()
     schema = served_schema(declared.service(SERVICE), declared)
     rows = []

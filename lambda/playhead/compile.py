@@ -72,7 +72,8 @@ def compile_group(group: FeatureGroup) -> Plan:
         Days: _daily,
         Current: _attributes,
     }
-    return builders[group.kind](group)
+    plan = builders[group.kind](group)
+    return plan if group.ttl is None or isinstance(plan, DailyPlan) else replace(plan, ttl=group.ttl)
 
 
 def _sliding(group: FeatureGroup) -> SlidingPlan:

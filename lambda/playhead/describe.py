@@ -49,6 +49,7 @@ def described(group: FeatureGroup, services: Iterable[FeatureService], feature: 
         "description": group.description,
         "entity": f"{group.entity.name} ({group.entity.key})",
         "windows": group.kind.__name__.lower(),
+        "ttl": None if group.ttl is None else f"{group.ttl.total_seconds():,.0f} s",
         "fingerprint": plan.fingerprint,
         "declared_at": group.declared_at,
         "services": [
@@ -81,6 +82,7 @@ def described_on_demand(
         "description": view.description,
         "entity": ", ".join(dict.fromkeys(f"{g.entity.name} ({g.entity.key})" for g in view.of)) or "the request",
         "windows": "on demand",
+        "ttl": None,
         "fingerprint": on_demand_meaning(view),
         "declared_at": f"{code.co_filename}:{code.co_firstlineno}",
         "services": [s.name for s in services if view in s.on_demand and feature in (None, *s.features_of(view))],

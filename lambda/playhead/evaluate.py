@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.declare import VALID_FROM_MS, Current, FeatureGroup, FeatureService
 from playhead.dimensions import Tables, rows_of, table_name, together
-from playhead.errors import UnknownName
+from playhead.errors import UnknownName, UnsupportedError
 from playhead.on_demand import with_on_demand
 from playhead.plan import AttributePlan, DailyPlan, EventPlan, Plan, SpeedPlan, lake_table, speed_plan
 from playhead.relations import BY_DAY, T_MS, milliseconds
@@ -127,6 +127,7 @@ def evaluate(
 
     Raises:
         UnknownName: no such engine.
+        UnsupportedError: the oracle is asked for a group whose rows have a time to live.
     """
     if engine == "oracle":
         return _by_oracle(service, events, spine, dimensions)
@@ -150,7 +151,7 @@ def evaluate(
 def _attributes(plan: AttributePlan, dimensions: Tables, folder: Path) -> ViewRows:
     rows = rows_of([plan.dimension], dimensions)[table_name(plan.dimension)]
     stamped = rows.append_column(EVENT_TIMESTAMP, rows[VALID_FROM_MS].cast(_STAMP))
-    return _written(stamped, plan.name, plan.key, _features(plan), folder)
+    return _written(stamped, plan.name, plan.key, _features(plan), folder, plan.ttl)
 
 
 def _features(plan: Plan) -> tuple[Feature, ...]:
@@ -164,7 +165,7 @@ def _view(plan: EventPlan, rows: pa.Table, folder: Path) -> ViewRows | MergedRow
     features = _features(plan)
     stamped = rows.drop_columns(T_MS).append_column(EVENT_TIMESTAMP, rows[T_MS].cast(_STAMP))
     if not isinstance(plan, DailyPlan):
-        return _written(stamped, plan.name, plan.key, features, folder)
+        return _written(stamped, plan.name, plan.key, features, folder, plan.ttl)
     return MergedRows(
         plan=plan,
         key=plan.key,
@@ -185,10 +186,12 @@ def _last_of_days(rows: pa.Table, plan: DailyPlan) -> pa.Table:
     return pa.table({plan.key: pc.list_element(parts, 0), EVENT_TIMESTAMP: days_ms, **values})
 
 
-def _written(rows: pa.Table, name: str, key: str, features: tuple[Feature, ...], folder: Path) -> ViewRows:
+def _written(
+    rows: pa.Table, name: str, key: str, features: tuple[Feature, ...], folder: Path, ttl: timedelta | None = None
+) -> ViewRows:
     path = folder / f"{name}.parquet"
     pq.write_table(rows, path)
-    return ViewRows(name=name, path=path, format="parquet", keys=((key, key),), features=features)
+    return ViewRows(name=name, path=path, format="parquet", keys=((key, key),), features=features, ttl=ttl)
 
 
 def _on_duckdb(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
@@ -235,6 +238,10 @@ def _by_oracle(service: FeatureService, events: pa.Table, spine: pa.Table, dimen
     rows = events.to_pylist()
     known = {name: table.to_pylist() for name, table in dimensions.items()}
     for group in service.inputs:
+        if group.ttl is not None:
+            raise UnsupportedError(
+                f"group {group.name!r} has a ttl, which is of rows: the oracle has none", hint="use another engine"
+            )
         own: dict[str | None, list[Mapping[str, object]]] = {}
         for row in oracle.enriched(group, rows, known):
             own.setdefault(row[group.entity.key], []).append(row)

@@ -63,6 +63,8 @@ class SlidingPlan:
     gathered: tuple[Gathered, ...] = ()
     by_day: bool = False
     """Whether each UTC day of a key is a key of its own; see `relations.keyed`."""
+    ttl: timedelta | None = None
+    """How long a row holds after its event timestamp; None: until the next."""
 
     @property
     def lengths(self) -> set[timedelta | None]:
@@ -111,7 +113,10 @@ class SlidingPlan:
 
     @property
     def empty(self) -> dict[str, int | float]:
-        """Features that are not null without a row: an entity's windows are empty before its first event."""
+        """Features that are not null without a row: an entity's windows are empty before its first event. None where
+        rows have a time to live: whether one was there and is forgotten, or none was, nobody can tell."""
+        if self.ttl is not None:
+            return {}
         names = [s.name for s in self.sums] + [name for d in self.distincts for name, _ in d.windows]
         names += [latest.name for latest in self.latest if latest.how != "list"]
         values: dict[str, Any] = dict.fromkeys(names, 0) | {name: None for e in self.extremes for name, _ in e.windows}
@@ -136,6 +141,8 @@ class SessionPlan:
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
     dimensions: tuple[Dimension, ...] = ()
+    ttl: timedelta | None = None
+    """As of `SlidingPlan`."""
 
     @property
     def empty(self) -> dict[str, int | float]:
@@ -174,6 +181,8 @@ class DailyPlan:
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
     dimensions: tuple[Dimension, ...] = ()
+    ttl: None = None
+    """None: they are made anew at every moment."""
 
     @property
     def empty(self) -> dict[str, int | float]:
@@ -253,6 +262,8 @@ class AttributePlan:
     dimension: Dimension
     schema: tuple[tuple[str, dt.DataType], ...]
     fingerprint: str
+    ttl: timedelta | None = None
+    """As of `SlidingPlan`."""
 
     @property
     def empty(self) -> dict[str, int | float]:

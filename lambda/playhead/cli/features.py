@@ -97,7 +97,10 @@ def _show(found: Mapping[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     facts = table()
-    for label in ("group", "description", "entity", "windows", "fingerprint", "declared_at", "services"):
+    labels = ["group", "description", "entity", "windows", "fingerprint", "declared_at", "services"]
+    if found["ttl"] is not None:
+        labels.insert(4, "ttl")
+    for label in labels:
         value = found[label]
         facts.add_row(label.replace("_", " "), ", ".join(value) if isinstance(value, list) else str(value))
     show(facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NoReturn
 
 from playhead.declare.aggregates import (
@@ -28,7 +29,9 @@ from playhead.errors import DeclarationError, did_you_mean
 class FeatureGroup:
     """Features of one entity that change together: one row, one Redis key, one Feast view.
 
-    The description is for people; it changes no value and no fingerprint.
+    A row holds until the next; with `ttl` no longer than that after its event timestamp, online and in training sets
+    alike: then, and where there never was a row, every feature is null. The description is for people; it changes no
+    value and no fingerprint.
 
     Raises:
         DeclarationError: a bad or repeated name, an unknown feature in a `Ratio`, or windows of different kinds.
@@ -38,6 +41,7 @@ class FeatureGroup:
     entity: Entity
     features: tuple[Feature, ...]
     enrich: tuple[Dimension, ...] = ()
+    ttl: timedelta | None = None
     description: str = ""
     declared_at: str = field(default="", compare=False)
 
@@ -50,6 +54,7 @@ class FeatureGroup:
         if not self.windows:
             raise self._error("has no windowed feature")
         self._check_attributes()
+        self._check_ttl()
         for feature in self.features:
             for window in getattr(feature, "over", self.windows[:1]):
                 if type(window) not in SUPPORTED[type(feature)]:
@@ -106,6 +111,14 @@ class FeatureGroup:
             if attribute.name not in attribute.of.columns:
                 problem = f"the dimension {attribute.of.name!r} has no column {attribute.name!r}"
                 raise self._error(problem, hint=did_you_mean(attribute.name, attribute.of.columns))
+
+    def _check_ttl(self) -> None:
+        if self.ttl is None:
+            return
+        if self.kind is Days:
+            raise self._error("has a ttl, but windows of days are made anew at every moment", hint="leave it out")
+        if self.ttl < timedelta(seconds=1) or self.ttl % timedelta(seconds=1):
+            raise self._error(f"ttl is {self.ttl}, expected whole seconds, at least one")
 
     def _refuse(self, feature: Feature, window: Window) -> NoReturn:
         allowed = ", ".join(sorted(w.__name__.lower() for w in SUPPORTED[type(feature)]))

@@ -271,7 +271,9 @@ def _publish(store: OnlineStore, plan: AttributePlan, current: pa.Table) -> int:
         for row in batch.to_pylist():
             yield row[plan.key], packer.pack(row[VALID_FROM_MS], {name: row[name] for name in names})
 
-    return sum(store.write(plan.name, packed(batch)).written for batch in current.to_batches(_ONLINE_ROWS))
+    return sum(
+        store.write(plan.name, packed(batch), keep=plan.ttl).written for batch in current.to_batches(_ONLINE_ROWS)
+    )
 
 
 def _check_unique(files: Sequence[Path], dimension: Dimension, given: pa.Table) -> None:

@@ -135,7 +135,7 @@ class PlayheadOnlineStore(FeastOnlineStore):  # type: ignore[misc]
             (_entity(key), packer.pack(_milliseconds(at), {name: _from_proto(value) for name, value in values.items()}))
             for key, values, at, _ in data
         )
-        written = self._store(config).write(packer.name, rows)
+        written = self._store(config).write(packer.name, rows, keep=table.ttl or None)
         if written.ignored:
             log.info("older rows ignored", view=table.name, rows=written.ignored)
         if progress:
@@ -177,7 +177,8 @@ def _group(view: FeatureView) -> Group:
     if plan is not None:
         return _online_merge(plan.name, plan.fingerprint)
     empty = {field.name: empty_value(field) for field in view.features}
-    return PlainGroup(_packer(view), {name: value for name, value in empty.items() if value is not None})
+    known = {name: value for name, value in empty.items() if value is not None}
+    return PlainGroup(_packer(view), known, view.ttl or None)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -24,7 +24,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from playhead.config import RedisSettings
 from playhead.errors import StackError
-from playhead.serving.packed import PackedRow, Packer, Refused
+from playhead.serving.packed import HEADER, PackedRow, Packer, Refused
 
 _NEWER_WINS = """
 local written = 0
@@ -49,6 +49,9 @@ _NEWER_WINS_SHA = hashlib.sha1(_NEWER_WINS.encode(), usedforsecurity=False).hexd
 _Row = tuple[bytes, bytes, int]
 """Key, packed row, seconds after which it is forgotten; 0: never."""
 
+KEPT_EMPTY = timedelta(days=3)
+"""How long a row is kept that says what no row says: so long it still keeps older ones out."""
+
 _ROWS_PER_CALL = 256
 _CALLS_PER_ROUND_TRIP = 16
 _KEYS_PER_SCAN = 5_000
@@ -62,6 +65,29 @@ class Written:
 
     written: int
     ignored: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long the store keeps rows after their last write.
+
+    Attributes:
+        longest: None is for ever.
+        empty: the values of a packed row that say what no row says, as of `playhead.serving.packed.Packer.values_of`;
+            such a row is kept only as long as an older one may still arrive. None: there is no such row.
+    """
+
+    longest: timedelta | None = None
+    empty: bytes | None = None
+
+    def seconds(self, row: bytes) -> int:
+        """Of a packed row; 0 is for ever."""
+        if self.empty is not None and row[HEADER.size :] == self.empty:
+            return round(KEPT_EMPTY.total_seconds())
+        return 0 if self.longest is None else round(self.longest.total_seconds())
+
+
+_FOR_EVER = Keep()
 
 
 def key_of(group: str, entity: str) -> bytes:
@@ -90,24 +116,25 @@ class OnlineStore:
         self._slot_of: Callable[[bytes], int] | None = client.keyslot if isinstance(client, RedisCluster) else None
 
     def write(self, group: str, rows: Iterable[tuple[str, bytes]], *, keep: timedelta | None = None) -> Written:
-        """Write rows of one group: (entity, packed row); `keep` as of `write_many`."""
-        return self.write_many(((group, entity, row) for entity, row in rows), keep={group: keep} if keep else {})
+        """Write rows of one group: (entity, packed row); kept so long after their last write, for ever when None."""
+        return self.write_many(((group, entity, row) for entity, row in rows), keep={group: Keep(keep)})
 
     def write_many(
-        self, rows: Iterable[tuple[str, str, bytes]], *, keep: Mapping[str, timedelta] = MappingProxyType({})
+        self, rows: Iterable[tuple[str, str, bytes]], *, keep: Mapping[str, Keep] = MappingProxyType({})
     ) -> Written:
         """Write rows of several groups: (group, entity, packed row).
 
         Args:
             rows: what to write.
-            keep: group to how long its rows are kept after their last write; those of others for ever.
+            keep: group to how long its rows are kept; those of others for ever.
         """
-        seconds = {group: round(time.total_seconds()) for group, time in keep.items()}
         total = written = 0
         stream = iter(rows)
         while batch := list(islice(stream, _ROWS_PER_CALL * _CALLS_PER_ROUND_TRIP)):
             total += len(batch)
-            rows_of = [(key_of(group, entity), row, seconds.get(group, 0)) for group, entity, row in batch]
+            rows_of = [
+                (key_of(group, entity), row, keep.get(group, _FOR_EVER).seconds(row)) for group, entity, row in batch
+            ]
             with self._answering():
                 written += self._run(self._calls(rows_of))
         return Written(written, total - written)

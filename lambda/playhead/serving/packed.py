@@ -197,6 +197,10 @@ class Packer:
         except (struct.error, AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{self.name}: a value does not fit its type: {error}: {dict(values)}") from error
 
+    def values_of(self, values: Mapping[str, Any]) -> bytes:
+        """What a row with these values holds behind its header, whatever its event timestamp."""
+        return self.pack(0, values)[HEADER.size :]
+
     def unpack(self, row: bytes) -> PackedRow | Refused:
         """The values of a row, or why it is not one of this packer's."""
         if row[:_IDENTITY_BYTES] != self._identity:

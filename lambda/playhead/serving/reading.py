@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Protocol
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from playhead.columns import Column, Flags
 from playhead.plan import DailyPlan, Plan
-from playhead.relations import DAY_MS
+from playhead.relations import DAY_MS, milliseconds
 from playhead.serving.online import OnlineStore, key_of
 from playhead.serving.packed import Packer
 
@@ -21,8 +22,9 @@ from playhead.serving.packed import Packer
 class Status(IntEnum):
     """What is known of a value.
 
-    `PRESENT`: there is a row. `MISSING`: there is none, or the entity is not known. `STALE`: a window that the batch
-    layer is too far behind for. `REFUSED`: a row that this reader does not take, so that every feature is null.
+    `PRESENT`: there is a row. `MISSING`: there is none, or the entity is not known. `STALE`: a row that has outlived
+    its time to live, or a window that the batch layer is too far behind for. `REFUSED`: a row that this reader does not
+    take, so that every feature is null.
     """
 
     PRESENT = 0
@@ -122,19 +124,26 @@ class PlainGroup:
     Args:
         packer: of its rows.
         empty: feature to its value where there is no row, where that is not null.
+        ttl: how long a row holds after its event timestamp; None: until the next.
     """
 
-    def __init__(self, packer: Packer, empty: Mapping[str, int | float] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        packer: Packer,
+        empty: Mapping[str, int | float] = MappingProxyType({}),
+        ttl: timedelta | None = None,
+    ) -> None:
         self.packer = packer
         self.fingerprint = packer.fingerprint
         self.empty = empty
+        self.ttl_ms = None if ttl is None else milliseconds(ttl)
 
     @classmethod
     def of(cls, plan: Plan) -> PlainGroup:
         """A plan's; not of windows of days."""
         if isinstance(plan, DailyPlan):
             raise TypeError(f"{plan.name} is merged")
-        return cls(Packer.of(plan), plan.empty)
+        return cls(Packer.of(plan), plan.empty, plan.ttl)
 
     def ask(self, entities: Sequence[str], _day_ms: int) -> Asked:
         """As of `Group`."""
@@ -146,7 +155,7 @@ class _PlainAsked:
         self.keys = keys
         self._group = group
 
-    def read(self, rows: Sequence[bytes | None], _at_ms: int) -> GroupRows:
+    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows:
         packed = self._group.packer.columns(rows)
         missing = ~(packed.present | packed.refused)
         columns: Mapping[str, Column] = packed
@@ -154,7 +163,13 @@ class _PlainAsked:
             empty = self._group.empty
             columns = {name: _with_empty(packed[name], empty.get(name), missing) for name in packed}
         status = statuses((packed.present, Status.PRESENT), (packed.refused, Status.REFUSED))
-        return GroupRows(columns, status, Column(packed.stamps, packed.present))
+        stamps = Column(packed.stamps, packed.present)
+        if self._group.ttl_ms is not None:
+            old = packed.present & (packed.stamps < at_ms - self._group.ttl_ms)
+            if old.any():
+                status[old] = Status.STALE
+                columns = {name: Column(own.values, own.valid & ~old) for name, own in columns.items()}
+        return GroupRows(columns, status, stamps)
 
 
 def statuses(*cases: tuple[Flags, Status]) -> Statuses:

@@ -181,7 +181,7 @@ def _names(objects: list[FeastObject], kind: type[Any]) -> tuple[str, ...]:
 
 def _check_view(settings: Settings, got: feast.FeatureView, expected: feast.FeatureView) -> None:
     where = f"{settings.registry}: view {got.name!r}"
-    if got.tags.get(FINGERPRINT) != expected.tags[FINGERPRINT]:
+    if (got.tags.get(FINGERPRINT), got.ttl) != (expected.tags[FINGERPRINT], expected.ttl):
         raise InputError(f"{where} was applied before its declaration changed", hint=_APPLY)
     if got.batch_source.path != expected.batch_source.path:
         raise InputError(f"{where} reads {got.batch_source.path}, but the lake is {settings.lake}", hint=_APPLY)

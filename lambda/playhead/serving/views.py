@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import ibis.expr.datatypes as dt
@@ -109,8 +110,8 @@ def _view(group: FeatureGroup, entity: Entity, settings: Settings) -> FeatureVie
         entities=[entity],
         schema=[Field(name=plan.key, dtype=String), *features],
         source=_source(plan, settings),
-        # Every change is a row, so a row holds until the next: no time to live.
-        ttl=None,
+        # Feast takes 0 for: until the next.
+        ttl=plan.ttl or timedelta(0),
         online=True,
         tags={_KIND: _KINDS[type(plan)], FINGERPRINT: plan.fingerprint},
     )

@@ -24,7 +24,7 @@ from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
 from playhead.serving.newest import NewestRows
-from playhead.serving.online import Written, open_online_store
+from playhead.serving.online import Keep, Written, open_online_store
 from playhead.serving.online_merge import KEPT_TODAY
 from playhead.serving.packed import Packer
 from playhead.serving.topic import TopicReader, open_topic
@@ -77,7 +77,8 @@ def run_writer(settings: Settings, stop: Event, *, until_caught_up: bool = False
     """
     declarations = load_declarations()
     packers = {plan.name: Packer.of(plan) for plan in declarations.speed_plans}
-    keep = {plan.today.name: KEPT_TODAY for plan in declarations.daily_plans}
+    keep = {p.name: Keep(p.ttl, packers[p.name].values_of(p.empty)) for p in declarations.speed_plans}
+    keep |= {plan.today.name: Keep(KEPT_TODAY) for plan in declarations.daily_plans}
     with (
         open_online_store(settings.redis) as store,
         _metrics(settings) as metrics,
