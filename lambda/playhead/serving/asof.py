@@ -80,8 +80,10 @@ def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty database in memory, in UTC, which spills to a folder that is removed with it."""
     with tempfile.TemporaryDirectory(prefix="playhead-duckdb-") as spill, duckdb.connect() as connection:
         connection.sql("SET TimeZone = 'UTC'")
-        # A long query draws its bar on standard output, which belongs to the command's result.
-        connection.sql("SET enable_progress_bar = false")
+        # A long query draws its bar on standard output, which belongs to the command's result. In a notebook it is off,
+        # and may not be set where there are no widgets.
+        if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+            connection.sql("SET enable_progress_bar = false")
         connection.execute("SET temp_directory = $folder", {"folder": spill})
         yield connection
 
