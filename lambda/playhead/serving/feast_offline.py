@@ -30,8 +30,9 @@ from playhead.errors import InputError, UnsupportedError
 from playhead.lake_files import event_days
 from playhead.plan import DailyPlan
 from playhead.published import published
-from playhead.serving.asof import Feature, ViewRows, rows_between
+from playhead.serving.asof import Feature, ViewRows
 from playhead.serving.offline_merge import MergedRows, joined, measures_of
+from playhead.serving.ranges import rows_between
 from playhead.serving.views import empty_value, merged_plan
 
 # Feast imports this module before it opens the registry, whose address in feature_store.yaml asks for this plugin.
