@@ -36,8 +36,10 @@ MOMENT = pa.timestamp("us", tz="UTC")
 AT = dt.Timestamp(timezone="UTC", scale=6)
 """Type of every point in time here, for Arrow and for ibis."""
 
-_FIRST = ibis.literal(datetime.min.replace(tzinfo=UTC), AT)
 _LAST = ibis.literal(datetime.max.replace(tzinfo=UTC), AT)
+_FIRST_US = -(2**62)
+_WIDE = dt.Decimal(38, 0)
+_SHIFT = ibis.literal(2**64, _WIDE)
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,8 @@ def as_of(
 class _Probe:
     """The spine in the database, under the types of a view's keys.
 
-    `entities`: its entities, key_… and a number `code` for each. `rows`: place, code (null where a key or the moment
-    is), moment, and `known` if it has it.
+    `entities`: its entities, key_… and a number `code` for each. `rows`: place, code (null where a key is), moment,
+    and `known` if it has it.
     """
 
     entities: ir.Table
@@ -181,10 +183,7 @@ class _Join:
         probe = self._probe(view, rows)
         keys, values = numbered("key", view.keys), numbered("value", view.features)
         coded = rows.join(probe.entities, keys)
-        # A row that does not say when it was written must lose, not vanish.
-        created = ibis.coalesce(coded.created, _FIRST)
-        order = ibis.struct({"at": coded.at, "created": created}) if view.created else coded.at
-        own = coded.select("code", "at", "created", *values, order=order)
+        own = coded.select("code", "at", "created", *values, order=_order(coded.at, coded.created, view))
         found = _known(probe.rows, own, view) if "known" in self._stamps else _nearest(probe.rows, own, view)
         table = run_query(self._connection, view, _fresh(found, view).order_by("place").drop("place"))
         absent = pc.and_not(absent, table["found"])
@@ -209,11 +208,9 @@ class _Join:
 
     def _made(self, view: ViewRows, spine: ir.Table, keys: list[str], number: int) -> _Probe:
         distinct = spine.select(*keys).drop_null(keys).distinct()
-        entities = self._table(view, distinct.mutate(code=ibis.row_number()), f"entities_{number}")
+        entities = self._table(view, distinct.mutate(code=ibis.row_number().cast(dt.int32)), f"entities_{number}")
         coded = spine.left_join(entities, keys)
-        # As a part of a struct a null would come after every moment, not be unknown.
-        code = ibis.ifelse(coded.moment.notnull(), coded.code, ibis.null(dt.int64))
-        return _Probe(entities, self._table(view, coded.select("place", *self._stamps, code=code), f"probe_{number}"))
+        return _Probe(entities, self._table(view, coded.select("place", *self._stamps, "code"), f"probe_{number}"))
 
     def _table(self, view: ViewRows, query: ir.Table, name: str) -> ir.Table:
         with _reading(view):
@@ -223,10 +220,22 @@ class _Join:
 
 def _nearest(probe: ir.Table, rows: ir.Table, view: ViewRows) -> ir.Table:
     """For each row of the spine the row that counts: place, moment, at (null: none), value_…"""
-    bound = ibis.struct({"at": probe.moment, "created": _LAST}) if view.created else probe.moment
-    asked = probe.mutate(bound=bound)
+    asked = probe.mutate(bound=_order(probe.moment, _LAST, view))
     found = asked.asof_join(rows, on=asked.bound >= rows.order, predicates=[asked.code == rows.code])
     return found.select("place", "moment", "at", *numbered("value", view.features))
+
+
+def _order(at: ir.TimestampValue, created: ir.TimestampValue, view: ViewRows) -> ir.Value:
+    """Grows with `at`, and with `created` where that is the same. A null `created` comes first: it loses."""
+    if view.created is None:
+        return at
+    # As one number, which sorts in a fifth less time than a pair.
+    return _epoch_us(at).cast(_WIDE) * _SHIFT + ibis.coalesce(_epoch_us(created), _FIRST_US)
+
+
+@ibis.udf.scalar.builtin(name="epoch_us")  # type: ignore[untyped-decorator]
+def _epoch_us(at: AT) -> dt.int64:  # type: ignore[valid-type]
+    """DuckDB's own."""
 
 
 def _known(probe: ir.Table, rows: ir.Table, view: ViewRows) -> ir.Table:
