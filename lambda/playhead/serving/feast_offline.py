@@ -30,7 +30,7 @@ from playhead.errors import InputError, UnsupportedError
 from playhead.lake_files import event_days
 from playhead.plan import DailyPlan
 from playhead.published import published
-from playhead.serving.asof import Feature, ViewRows
+from playhead.serving.lake_rows import Feature, ViewRows
 from playhead.serving.offline_merge import MergedRows, joined, measures_of
 from playhead.serving.ranges import rows_between
 from playhead.serving.views import empty_value, merged_plan

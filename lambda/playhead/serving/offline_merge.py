@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, Moments, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
-from playhead.serving.asof import Feature, ViewRows, as_key, as_of, check_columns, moments_of
+from playhead.serving.asof import as_key, as_of, check_columns, moments_of
+from playhead.serving.lake_rows import Feature, ViewRows
 from playhead.serving.ranges import rows_within
 
 _ROWS_AT_ONCE = 100_000

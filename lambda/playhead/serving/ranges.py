@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from playhead.serving.asof import AT, MOMENT, ViewRows, numbered, open_duckdb, open_rows, run_query
+from playhead.serving.lake_rows import AT, MOMENT, ViewRows, numbered, open_duckdb, open_rows, run_query
 
 
 def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *, latest: bool) -> pa.Table:
