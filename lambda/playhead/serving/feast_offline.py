@@ -253,6 +253,15 @@ def _view_rows(config: RepoConfig, view: FeatureView, feature_refs: list[str], f
     )
 
 
+def views_of(config: RepoConfig, views: Iterable[FeatureView], refs: list[str]) -> list[ViewRows | MergedRows]:
+    """What `get_historical_features` would join for these references, with full feature names.
+
+    Raises:
+        InputError: as of `get_historical_features`.
+    """
+    return [_rows(config, view, refs, True) for view in views]
+
+
 def inputs_of(config: RepoConfig, views: Iterable[FeatureView], lake: Path, until: datetime | None) -> Inputs:
     """What the views read now, in the configured cut.
 

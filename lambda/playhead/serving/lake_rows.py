@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from playhead.days import DAY
 from playhead.errors import InputError
 from playhead.lake_files import DAY_FOLDER, finished_files
 from playhead.serving.delta import delta_table
+
+_THREAD_MB = 32
 
 MOMENT = pa.timestamp("us", tz="UTC")
 AT = dt.Timestamp(timezone="UTC", scale=6)
@@ -92,6 +95,9 @@ def open_duckdb(memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnect
         connection.execute("SET temp_directory = $folder", {"folder": spill})
         if memory_mb is not None:
             connection.execute("SET memory_limit = $limit", {"limit": f"{memory_mb}MB"})
+            # What a thread is at does not spill.
+            threads = max(1, min(os.cpu_count() or 1, memory_mb // _THREAD_MB))
+            connection.execute("SET threads = $threads", {"threads": threads})
         yield connection
 
 
@@ -222,7 +228,8 @@ def reading(view: ViewRows) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise InputError(f"view {view.name!r}: {error}", hint="raise offline.memory_mb") from error
+        problem = str(error).partition("\n")[0]
+        raise InputError(f"view {view.name!r}: {problem}", hint="raise offline.memory_mb") from error
     except (duckdb.Error, OSError) as error:
         raise _unreadable(view, error) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from playhead.compile import on_demand_meaning
 from playhead.declarations import Declarations
-from playhead.errors import InputError
+from playhead.errors import InputError, UnsupportedError
 from playhead.serving.inputs import Inputs, summary
 from playhead.serving.spine import columns_of
 
@@ -28,6 +28,7 @@ class Manifest:
         fingerprints: by group and on-demand view, which declaration the values have.
         features: its feature columns.
         defaults: what stands in place of null.
+        engine: duckdb or spark, which does not give the same bytes twice.
         cut: as-served or as-corrected.
         inputs: see `playhead.serving.inputs`.
         spine: where the spine was.
@@ -41,6 +42,7 @@ class Manifest:
     fingerprints: dict[str, str]
     features: list[str]
     defaults: dict[str, Any]
+    engine: str
     cut: str
     inputs: Inputs
     spine: str
@@ -106,8 +108,11 @@ def check_again(manifest: Manifest, declarations: Declarations, spine: Path) -> 
 
     Raises:
         UnknownName: the service is not declared any more.
+        UnsupportedError: a set that Spark has made.
         InputError: says what differs.
     """
+    if manifest.engine != "duckdb":
+        raise UnsupportedError(f"a training set of {manifest.engine} cannot be made again to the byte")
     now = declared_as(declarations, manifest.service)
     for name, value in now.items():
         was = getattr(manifest, name)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import structlog
 
 from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import Declarations
-from playhead.errors import InputError
-from playhead.serving.feast_offline import Cut, inputs_of
+from playhead.errors import InputError, UnsupportedError
+from playhead.serving.feast_offline import Cut, inputs_of, views_of
 from playhead.serving.inputs import Inputs
+from playhead.serving.lake_rows import ViewRows
 from playhead.serving.manifest import Manifest, check_again, declared_as, manifest_path, read_manifest, sha256_of
+from playhead.serving.offline_merge import MergedRows
 from playhead.serving.registry import applied_service, open_feature_store
 from playhead.serving.spine import (
     EVENT_TIMESTAMP,
@@ -76,14 +81,14 @@ def build_training_set(
         service: a declared feature service.
         spine: a CSV or Parquet file with the join keys of the service's groups and `event_timestamp`, and `known_at` if
             only what was written by then is to count.
-        output: a `.parquet` file in a folder that exists; it is replaced whole. Its columns: the spine's, then
-            `view__feature` of the service. One row per row of the spine, in its order. What it was made of is written
-            beside it, see `playhead.serving.manifest`.
+        output: a `.parquet` file in a folder that exists, replaced whole; Spark makes it a folder of such files. Its
+            columns: the spine's, then `view__feature` of the service. One row per row of the spine, in its order. What
+            it was made of is written beside it, see `playhead.serving.manifest`.
         cut: as-served: what online knew; as-corrected: from the backfill, with late events where they belong.
 
     Raises:
         UnknownName: no such service.
-        UnsupportedError: `known_at` for windows of days.
+        UnsupportedError: `known_at` for windows of days; on Spark windows of days, on-demand views and `known_at`.
         InputError: a spine or an output that cannot be used, a registry that is behind the declarations, or a backfill
             that is not there or not of these declarations.
     """
@@ -92,9 +97,10 @@ def build_training_set(
     manifest = Manifest(
         service=service,
         **declared_as(declarations, service),
+        engine=settings.offline.engine,
         cut=cut,
         inputs=_inputs_now(settings, declarations, service, cut, rows),
-        spine=str(spine),
+        spine=str(spine.absolute()),
         spine_sha256=sha256_of(spine),
         rows=rows.num_rows,
         rows_at_once=settings.offline.rows_at_once,
@@ -122,7 +128,7 @@ def build_again(
     spine = spine or Path(made.spine)
     check_again(made, declarations, spine)
     rows = _spine(declarations, made.service, spine, output)
-    return _write(settings, declarations, replace(made, spine=str(spine)), rows, output, started)
+    return _write(settings, declarations, replace(made, spine=str(spine.absolute())), rows, output, started)
 
 
 def features_at(
@@ -182,8 +188,10 @@ def _write(
     settings: Settings, declarations: Declarations, manifest: Manifest, rows: pa.Table, output: Path, started: float
 ) -> TrainingSet:
     nulls = dict.fromkeys(manifest.features, 0)
-    slices = _slices(settings, declarations, manifest, rows, nulls)
-    write_slices(slices, output, manifest.metadata())
+    if manifest.engine == "spark":
+        nulls |= _write_on_spark(settings, declarations, manifest, rows, output)
+    else:
+        write_slices(_slices(settings, declarations, manifest, rows, nulls), output, manifest.metadata())
     manifest.write(output)
     made = TrainingSet(
         service=manifest.service,
@@ -211,3 +219,33 @@ def _slices(
         for name in features.column_names:
             nulls[name] += features[name].null_count
         yield beside(own, with_defaults(declared, features))
+
+
+def _write_on_spark(
+    settings: Settings, declarations: Declarations, manifest: Manifest, rows: pa.Table, output: Path
+) -> dict[str, int]:
+    # Here, because nothing else in this layer starts a JVM.
+    from playhead.batch.asof import PLACE, write_as_of
+    from playhead.batch.session import spark_session
+
+    declared = declarations.service(manifest.service)
+    store = open_feature_store(settings, {"cut": manifest.cut, "inputs": manifest.inputs})
+    views = [store.get_feature_view(group.name) for group in declared.groups]
+    refs = [f"{group.name}:{feature}" for group in declared.groups for feature in declared.features_of(group)]
+    joined = views_of(store.config, views, refs)
+    plain = [view for view in joined if isinstance(view, ViewRows)]
+    beyond = [view.plan.name for view in joined if isinstance(view, MergedRows)] + [v.name for v in declared.on_demand]
+    if beyond or KNOWN_AT in rows.column_names:
+        raise UnsupportedError(
+            f"training sets on Spark: {', '.join(beyond) or KNOWN_AT}: no windows of days, on-demand views, {KNOWN_AT}",
+            hint='set offline.engine to "duckdb"',
+        )
+    defaults = {name.replace(".", "__"): value for name, value in declared.defaults.items()}
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        spine, draft = Path(folder) / "spine.parquet", Path(folder) / output.name
+        pq.write_table(rows.append_column(PLACE, pa.array(np.arange(rows.num_rows))), spine)
+        with spark_session(settings) as spark:
+            nulls = write_as_of(spark, spine, EVENT_TIMESTAMP, plain, defaults, draft)
+        output.unlink(missing_ok=True)
+        draft.replace(output)
+    return nulls
