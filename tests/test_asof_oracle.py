@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
 from feast.types import Int64
 from feast.types import String as FeastString
@@ -102,8 +103,8 @@ def keyed(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 def view(path: Path, **changes: Any) -> ViewRows:
     features = (Feature("n", "v__n", pa.int64()),)
-    whole: dict[str, Any] = {"features": features, "created": "created_at"} | changes
-    return ViewRows(name="v", path=path, format="parquet", keys=(("one", "one"), ("two", "two")), **whole)
+    whole: dict[str, Any] = {"format": "parquet", "features": features, "created": "created_at"} | changes
+    return ViewRows(name="v", path=path, keys=(("one", "one"), ("two", "two")), **whole)
 
 
 def spine_table(spine: list[Row], key: pa.DataType) -> pa.Table:
@@ -217,6 +218,18 @@ def test_days_after_the_last_moment_are_not_opened(tmp_path: Path) -> None:
     assert as_of(spine, "event_timestamp", [view(tmp_path, by_day=True)])["v__n"].to_pylist() == [1]
     with pytest.raises(InputError, match="cannot read"):
         as_of(spine, "event_timestamp", [view(tmp_path)])
+
+
+@pytest.mark.parametrize("timestamp", ["event_timestamp", "dt"])
+def test_files_of_a_delta_table_after_the_last_moment_are_not_opened(tmp_path: Path, timestamp: str) -> None:
+    days = [START + n * timedelta(days=1) for n in range(6)]
+    rows = [{"one": "1", "two": "1", "event_timestamp": day, "n": n, "dt": f"{day:%F}"} for n, day in enumerate(days)]
+    write_deltalake(tmp_path, pa.Table.from_pylist(rows), partition_by=["dt"])
+    for file in (tmp_path / f"dt={days[-1]:%F}").iterdir():
+        file.unlink()
+    spine = spine_table([{"one": 1, "two": 1, "event_timestamp": days[1]}], TEXT)
+    delta = view(tmp_path, format="delta", timestamp=timestamp, created=None)
+    assert as_of(spine, "event_timestamp", [delta])["v__n"].to_pylist() == [1]
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def test_the_join_equals_that_on_duckdb(spark: SparkSession, tmp_path: Path, ttl
     changes: dict[str, Any] = {"ttl": ttl, "features": (Feature("n", "n", pa.int64(), 0), Feature("x", "x", TEXT))}
     views = [
         view(tmp_path / "rows", **changes),
-        dataclasses.replace(view(tmp_path / "delta"), format="delta", version=0),
+        view(tmp_path / "delta", format="delta", version=0),
         view(tmp_path / "absent", features=(Feature("n", "absent", pa.int64(), 0),)),
     ]
     nulls = on_spark.write_as_of(spark, tmp_path / "spine", "event_timestamp", views, {"v__n": -1}, tmp_path / "made")
@@ -76,5 +76,5 @@ def test_a_training_set_by_setting(spark: SparkSession, settings: Settings, tmp_
     assert tables[0] == tables[1]
     with pytest.raises(UnsupportedError, match="of spark cannot be made again"):
         build_again(settings, declared, Path(made.manifest), tmp_path / "again.parquet")
-    with pytest.raises(UnsupportedError, match='track_daily: no windows of days.*set offline.engine to "duckdb"'):
+    with pytest.raises(UnsupportedError, match=r'track_daily: no windows of days.*set offline.engine to "duckdb"'):
         build_training_set(far, declared, "track_daily_v1", tmp_path / "spine.parquet", tmp_path / "days.parquet")

@@ -3,8 +3,8 @@
 Of an entity's rows with `event_timestamp <= moment` the latest counts; of rows with the same event timestamp (the
 archive repeats rows after a restart) the one created last. Rows older than the view's time to live count as absent.
 
-Keys become numbers first: only entities of the spine are joined, and numbers sort at a third of what texts cost. What
-does not fit in memory DuckDB spills.
+Keys become numbers first: only entities of the spine are joined, and numbers sort faster than texts. What does not fit
+in memory DuckDB spills.
 """
 
 from __future__ import annotations

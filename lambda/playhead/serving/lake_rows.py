@@ -84,17 +84,18 @@ def open_duckdb(memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnect
     """An empty database in memory, in UTC, which spills to a folder that is removed with it.
 
     Args:
-        memory_mb: how much it holds before it spills; None: most of the machine's memory.
+        memory_mb: how much it holds before it spills; a result has its order then only where a query says it. None:
+            most of the machine's memory.
     """
     with tempfile.TemporaryDirectory(prefix="playhead-duckdb-") as spill, duckdb.connect() as connection:
         connection.sql("SET TimeZone = 'UTC'")
         # A long query draws its bar on standard output, which belongs to the command's result.
         connection.sql("SET enable_progress_bar = false")
-        # Nothing here relies on the order of files, and to keep it takes memory.
-        connection.sql("SET preserve_insertion_order = false")
         connection.execute("SET temp_directory = $folder", {"folder": spill})
         if memory_mb is not None:
             connection.execute("SET memory_limit = $limit", {"limit": f"{memory_mb}MB"})
+            # To keep rows in the order of files takes memory.
+            connection.sql("SET preserve_insertion_order = false")
             # What a thread is at does not spill.
             threads = max(1, min(os.cpu_count() or 1, memory_mb // _THREAD_MB))
             connection.execute("SET threads = $threads", {"threads": threads})
@@ -146,8 +147,9 @@ def _of(table: ir.Table, view: ViewRows, since: datetime | None, until: datetime
     bounds += [] if since is None else [at >= ibis.literal(since, AT)]
     bounds += [] if until is None else [at <= ibis.literal(until, AT)]
     if isinstance(stamp, ir.StringValue):
-        bounds += [] if since is None else [stamp >= _day(since)]
-        bounds += [] if until is None else [stamp < _day(until + DAY)]
+        # A day more on either side: a text may have an offset.
+        bounds += [] if since is None else [stamp >= _day(since - DAY)]
+        bounds += [] if until is None else [stamp < _day(until + 2 * DAY)]
     return table.filter(bounds)
 
 
@@ -173,6 +175,8 @@ def _open(
 
 def _of_span(file: Path, since: datetime | None, until: datetime | None) -> bool:
     day = file.parent.name.removeprefix(DAY_FOLDER)
+    if day == file.parent.name:
+        return True
     return (since is None or day >= _day(since)) and (until is None or day <= _day(until))
 
 
