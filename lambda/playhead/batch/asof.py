@@ -48,6 +48,8 @@ def write_as_of(
     Returns:
         Feature to the number of its nulls, those too that a default has filled.
     """
+    # Not INT96, which has no time zone.
+    spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     frame = spark.read.parquet(str(spine))
     columns = [column for column in frame.columns if column != PLACE]
     frame = as_of(spark, frame, timestamp, views)
