@@ -14,9 +14,11 @@ class Options:
         keyed_python_events: of `stream`: the same for the keyed Python job, which is slow.
         live_seconds: of `stream`: how long latency is measured, after the warm-up.
         backfill_events: of `backfill`.
+        asof_rows: of `asof`: rows of the spine; each view has four times as many.
     """
 
     events: int = 600_000
     keyed_python_events: int = 20_000
     live_seconds: int = 60
     backfill_events: int = 1_000_000
+    asof_rows: int = 1_000_000

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
+from playhead.batch.digests import keep
 from playhead.declarations import load_declarations
-from playhead.plan import DailyPlan, Plan
+from playhead.plan import DailyPlan, Plan, SpeedPlan
 from playhead.published import with_days, write_mark
 
 STAMP = pa.timestamp("ms", tz="UTC")
@@ -74,3 +75,20 @@ def publish(lake: Path, last: date, partials: Mapping[str, Iterable[Mapping[str,
         write_deltalake(lake / "daily" / plan.name, table, mode="append", partition_by=["dt"])
     (lake / "views").mkdir(exist_ok=True)
     write_mark(lake, with_days(lake, [last], plans, at(0)))
+
+
+def backfilled(lake: Path, plan: SpeedPlan, rows: list[dict[str, Any]], *days: str, fingerprint: str = "") -> None:
+    """Rows as `playhead backfill` writes them, and its account of the days."""
+    features = {feature: ibis.dtype(kind).to_pyarrow() for feature, kind in plan.schema}
+    texts = {plan.key: pa.string(), "event_timestamp": STAMP}
+    schema = pa.schema(texts | features | {"created_at": STAMP, "dt": pa.string()})
+    full = [
+        dict.fromkeys(schema.names)
+        | {name: value for name, value in each.items() if name in schema.names}
+        | {"event_timestamp": (moment := at(each["event_timestamp_ms"])), "dt": f"{moment:%Y-%m-%d}"}
+        for each in rows
+    ]
+    table = pa.Table.from_pylist(full, schema=schema)
+    write_deltalake(lake / "backfill" / plan.name, table, mode="overwrite", partition_by=["dt"])
+    made = dict.fromkeys(map(date.fromisoformat, days), f"{fingerprint or plan.fingerprint} files")
+    keep(lake / "backfill", {plan.name: made})

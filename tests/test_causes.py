@@ -76,6 +76,19 @@ def test_late_events_are_named(settings: Settings) -> None:
     assert found[Cause.LATE_EVENT] >= 0.95 * skew.mismatches, found
 
 
+def test_late_events_that_the_backfill_has_healed_are_named_in_every_group(settings: Settings) -> None:
+    events, rng = listening(), random.Random(3)
+    for event in events:
+        event["late"] = rng.random() < 0.01
+    world = world_of(settings, events)
+    world.backfill()
+    world.serve()
+    skew = world.check("as-corrected")
+    found = shares(skew)
+    assert found[Cause.LATE_EVENT] >= 0.95 * skew.mismatches, found
+    assert {each.feature.partition("__")[0] for each in skew.features if each.causes} >= {"listener", "track", "artist"}
+
+
 def test_a_declaration_that_changed_between_is_version(world: World) -> None:
     listener = DECLARED.group("listener")
     features = tuple(

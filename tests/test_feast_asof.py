@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead.errors import InputError
-from playhead.serving.asof import Feature, ViewRows, as_of, rows_between
+from playhead.serving.asof import as_of
+from playhead.serving.lake_rows import Feature, ViewRows
+from playhead.serving.ranges import rows_between
 
 START = datetime(2024, 2, 28, 23, 59, 57, tzinfo=UTC)
 US = timedelta(microseconds=1)

@@ -25,6 +25,7 @@ from playhead.local.changelog import changelog, run
 from playhead.merge import Partials, published
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, T_MS
+from playhead.serving.feast_offline import Cut
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import EVERYBODY, OnlineMerge
 from playhead.serving.packed import Packer
@@ -32,7 +33,7 @@ from playhead.serving.registry import apply
 from playhead.serving.served_log import messages
 from playhead.serving.served_table import ServedTable, served_schema
 from playhead.serving.vectors import Vectors, VectorService
-from tests.archive import publish, write_rows
+from tests.archive import backfilled, publish, write_rows
 from tests.lake import write_events
 from tests.memory import MemoryRedis
 from tests.parity.streams import START_MS, as_table
@@ -131,8 +132,14 @@ class World:
             made = published(plan, items, end_ms, 1)
             redis.put(merge.published, entity, end_ms, {name: column.to_list()[0] for name, column in made.items()})
 
-    def check(self) -> Skew:
-        return check_skew(self.settings, DECLARED, ["listener_v1"])
+    def check(self, cut: Cut = "as-served") -> Skew:
+        return check_skew(self.settings, DECLARED, ["listener_v1"], cut=cut)
+
+    def backfill(self) -> None:
+        """Make every day again, with its late events."""
+        days = [str(FIRST + n * DAY) for n in range(DAYS + 2)]
+        for plan in DECLARED.speed_plans:
+            backfilled(self.settings.lake, plan, changelog(plan, as_table(self.events)).to_pylist(), *days)
 
 
 def row_ms(row: dict[str, Any]) -> int:

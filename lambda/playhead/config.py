@@ -146,6 +146,16 @@ class SparkSettings(_Section):
     shuffle_partitions: int = 4
 
 
+class OfflineSettings(_Section):
+    """Training sets. `engine`: duckdb on one machine, spark past it."""
+
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    memory_mb: int = Field(default=4096, ge=64)
+    """What DuckDB holds before it spills to disk."""
+    rows_at_once: int = Field(default=1_000_000, ge=1)
+    """Rows of the spine that are joined and held at once; every such slice reads the lake anew."""
+
+
 class ServeSettings(_Section):
     """The feature server and the metrics of the long-running processes."""
 
@@ -193,6 +203,7 @@ class Settings(BaseSettings):
     flink: FlinkSettings = FlinkSettings()
     stream: StreamSettings = StreamSettings()
     spark: SparkSettings = SparkSettings()
+    offline: OfflineSettings = OfflineSettings()
     serve: ServeSettings = ServeSettings()
     checks: CheckSettings = CheckSettings()
 

@@ -29,6 +29,7 @@ from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.serving.asof import open_duckdb
 from playhead.serving.delta import delta_table
+from playhead.serving.feast_offline import Cut
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
 from playhead.serving.training_set import features_at
 
@@ -181,6 +182,7 @@ def check_skew(
     services: Sequence[str],
     *,
     sample: int | None = None,
+    cut: Cut = "as-served",
     now: datetime | None = None,
 ) -> Skew:
     """Compare the served log with the offline store, and keep the result as `skew`.
@@ -191,13 +193,14 @@ def check_skew(
         services: names of declared feature services.
         sample: compare that many vectors of each service, picked by the hash of request and entities, so that the
             same log gives the same sample; None: all.
+        cut: what training sees: what online knew, or the backfill, in which late events are where they belong.
         now: the moment of the check, for its history; the wall clock when None.
 
     Raises:
         UnknownName: no such service.
         InputError: nothing of a service was logged, its log lacks a column, or the registry is behind the declarations.
     """
-    found = [_check_service(settings, declarations, service, sample) for service in services]
+    found = [_check_service(settings, declarations, service, sample, cut) for service in services]
     skew = Skew(
         tuple(f for each in found for f in each.features),
         tuple(d for each in found for d in each.differences),
@@ -209,11 +212,11 @@ def check_skew(
     return skew
 
 
-def _check_service(settings: Settings, declarations: Declarations, name: str, sample: int | None) -> Skew:
+def _check_service(settings: Settings, declarations: Declarations, name: str, sample: int | None, cut: Cut) -> Skew:
     service = declarations.service(name)
     served = _served(settings, service, sample)
     spine = served.select(keys_of(service)).append_column(EVENT_TIMESTAMP, served["serve_time"])
-    offline = with_defaults(service, features_at(settings, declarations, name, spine))
+    offline = with_defaults(service, features_at(settings, declarations, name, spine, cut=cut))
     sides = {
         column: (Column.of(served[column].cast(offline[column].type)), Column.of(offline[column]))
         for column in offline.column_names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ Services = Annotated[
     list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
 ]
 Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
+CutOption = Annotated[
+    Literal["as-served", "as-corrected"],
+    typer.Option(help="Compare with what online knew, or with the backfill, where late events are healed."),
+]
 MaxRate = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Share of a feature's values that may differ. [default: checks.max_skew, 0]"),
@@ -35,6 +39,7 @@ def register(app: typer.Typer) -> None:
 def skew(
     service: Services = None,
     sample: Sample = None,
+    cut: CutOption = "as-served",
     max_mismatch_rate: MaxRate = None,
     home: Home = None,
     config: Config = None,
@@ -56,7 +61,7 @@ def skew(
     declarations = load_declarations()
     services = list(dict.fromkeys(service or (each.name for each in declarations.services)))
     settings = settings_of(home, config)
-    found = check_skew(settings, declarations, services, sample=sample)
+    found = check_skew(settings, declarations, services, sample=sample, cut=cut)
     thresholds = settings.checks
     if max_mismatch_rate is not None:
         thresholds = thresholds.model_copy(update={"max_skew": max_mismatch_rate})

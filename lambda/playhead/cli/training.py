@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,9 +16,24 @@ if TYPE_CHECKING:
     from playhead.declarations import Declarations
     from playhead.declare import FeatureService
 
-Service = Annotated[str, typer.Option(help="A declared feature service, such as listener_v1.")]
 Spine = Annotated[Path, typer.Option(help="CSV or Parquet file: the service's keys and event_timestamp, one row each.")]
 Output = Annotated[Path, typer.Option(help="Parquet file to write.")]
+SetService = Annotated[str | None, typer.Option("--service", help="A declared feature service, such as listener_v1.")]
+SetSpine = Annotated[
+    Path | None,
+    typer.Option(
+        "--spine",
+        help="CSV or Parquet file: the service's keys and event_timestamp, one row each. With a column known_at, what "
+        "was written after it does not count.",
+    ),
+]
+CutOption = Annotated[
+    Literal["as-served", "as-corrected"],
+    typer.Option(help="as-served: what online knew. as-corrected: of `playhead backfill`, late events included."),
+]
+Again = Annotated[
+    Path | None, typer.Option("--again", help="OUTPUT.json of a training set: make the same again.", metavar="FILE")
+]
 EventFiles = Annotated[
     list[Path], typer.Option("--events", help="Event file, gzipped or not; given again, together they are one log.")
 ]
@@ -44,17 +59,40 @@ def register(app: typer.Typer) -> None:
 
 
 def training_set(
-    service: Service, spine: Spine, output: Output, home: Home = None, config: Config = None, as_json: Json = False
+    output: Output,
+    service: SetService = None,
+    spine: SetSpine = None,
+    cut: CutOption = "as-served",
+    again: Again = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """Write what a feature service knew at each moment of a spine, one row per row of it, in its order."""
-    from playhead.declarations import load_declarations
-    from playhead.serving.training_set import build_training_set
+    """Write what a feature service knew at each moment of a spine, one row per row of it, in its order.
 
-    made = build_training_set(settings_of(home, config), load_declarations(), service, spine, output)
+    What it was made of is written beside it, as OUTPUT.json; of that it can be made again, to the byte.
+
+    \b
+    playhead training-set --service listener_v1 --spine spine.csv --output set.parquet
+    playhead training-set --service listener_v1 --spine spine.csv --output set.parquet --cut as-corrected
+    playhead training-set --again set.parquet.json --output again.parquet
+    """
+    from playhead.declarations import load_declarations
+    from playhead.serving.training_set import build_again, build_training_set
+
+    settings, declarations = settings_of(home, config), load_declarations()
+    if again is not None:
+        if service is not None:
+            raise typer.BadParameter("--again has its service, give no --service")
+        made = build_again(settings, declarations, again, output, spine)
+    elif service is not None and spine is not None:
+        made = build_training_set(settings, declarations, service, spine, output, cut=cut)
+    else:
+        raise typer.BadParameter("give --service and --spine, or --again")
     if as_json:
         typer.echo(json.dumps(made.payload(), indent=2))
         return
-    typer.echo(f"{made.output}: {made.rows:,} rows, {len(made.nulls)} features of {service}, {made.seconds:.1f} s")
+    typer.echo(f"{made.output}: {made.rows:,} rows, {len(made.nulls)} features of {made.service}, {made.seconds:.1f} s")
     empty = [name for name, nulls in made.nulls.items() if made.rows and nulls == made.rows]
     if empty:
         typer.secho(f"null in every row: {', '.join(empty)}", fg=typer.colors.YELLOW, err=True)

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 
-def delta_table(path: Path) -> DeltaTable | None:
-    """The table in a folder; None where there is none, and then no folder is left."""
+def delta_table(path: Path, version: int | None = None) -> DeltaTable | None:
+    """The table in a folder, of a version or the last one; None where there is none, and then no folder is left."""
     # Here, because `eval`, which must start fast, reads no Delta.
     from deltalake import DeltaTable
 
     # is_deltatable makes the folder that it asks about.
-    return DeltaTable(str(path)) if path.is_dir() and DeltaTable.is_deltatable(str(path)) else None
+    there = path.is_dir() and DeltaTable.is_deltatable(str(path))
+    return DeltaTable(str(path), version=version) if there else None

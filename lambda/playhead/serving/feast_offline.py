@@ -6,13 +6,15 @@ Parquet files, folders of them, or Delta tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
@@ -30,18 +32,37 @@ from playhead.errors import InputError, UnsupportedError
 from playhead.lake_files import event_days
 from playhead.plan import DailyPlan
 from playhead.published import published
-from playhead.serving.asof import Feature, ViewRows, rows_between
+from playhead.serving.asof import moments_of
+from playhead.serving.corrected import check_backfill_of, corrected
+from playhead.serving.inputs import Inputs, record, recorded
+from playhead.serving.lake_rows import Feature, ViewRows
 from playhead.serving.offline_merge import MergedRows, joined, measures_of
-from playhead.serving.views import empty_value, merged_plan
+from playhead.serving.ranges import rows_between
+from playhead.serving.spine import KNOWN_AT
+from playhead.serving.views import archived_plan, empty_value, is_archived, merged_plan
 
 # Feast imports this module before it opens the registry, whose address in feature_store.yaml asks for this plugin.
 plugins.register("playhead", "playhead.serving.registry", "HomeRegistry")
 
 
+Cut: TypeAlias = Literal["as-served", "as-corrected"]
+
+
 class PlayheadOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
-    """The store has no settings: where the rows are is part of each view's source."""
+    """Where the rows are is part of each view's source.
+
+    Attributes:
+        type: of the store.
+        cut: as-served: what the speed layer has archived, which is what online knew; as-corrected: the backfill, with
+            late events where they belong.
+        memory_mb: what DuckDB holds before it spills to disk; None: most of the machine's memory.
+        inputs: what is read, as of `playhead.serving.inputs`; None: what is there now.
+    """
 
     type: str = "playhead.serving.feast_offline.PlayheadOfflineStore"
+    cut: Cut = "as-served"
+    memory_mb: int | None = None
+    inputs: dict[str, Any] | None = None
 
 
 class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
@@ -66,7 +87,8 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
             feature_views: the views that the references are of.
             feature_refs: `view:feature`.
             entity_df: the spine: the views' join keys and a column `event_timestamp` (or only one column of
-                timestamps). Naive timestamps are UTC.
+                timestamps). Naive timestamps are UTC. Of what was written after its `known_at`, if it has that column,
+                nothing counts; null: everything does.
             registry: where on-demand views are looked up.
             project: their project.
             full_feature_names: name the columns `view__feature`.
@@ -76,8 +98,8 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
 
         Raises:
             UnsupportedError: a spine that is SQL text, or none.
-            InputError: from a spine whose moments are no timestamps, or a view of windows of days that is declared
-                otherwise now; the job raises those of `as_of`.
+            InputError: from a spine whose moments are no timestamps, a view of windows of days that is declared
+                otherwise now, or a backfill that cannot be read as corrected; the job raises those of `joined`.
         """
         if not isinstance(entity_df, pd.DataFrame):
             got = "SQL text" if isinstance(entity_df, str) else "a date range"
@@ -87,8 +109,12 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
             )
         timestamp = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes.items()))
         spine = _spine(entity_df, timestamp)
-        rows = [_rows(config, view, feature_refs, full_feature_names) for view in feature_views]
         moments = spine[timestamp].to_pandas()
+        rows = [_rows(config, view, feature_refs, full_feature_names) for view in feature_views]
+        store = config.offline_store
+        if store.inputs is None:
+            _check_cut(config, feature_views, pc.max(moments_of(spine, timestamp)).as_py())
+        known = KNOWN_AT if KNOWN_AT in spine.column_names else None
         metadata = RetrievalMetadata(
             features=feature_refs,
             keys=[column for column in spine.column_names if column != timestamp],
@@ -96,7 +122,12 @@ class PlayheadOfflineStore(OfflineStore):  # type: ignore[misc]
             max_event_timestamp=None if spine.num_rows == 0 else moments.max(),
         )
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        return AsOfJob(lambda: joined(spine, timestamp, rows), metadata, on_demand, full_feature_names)
+        return AsOfJob(
+            lambda: joined(spine, timestamp, rows, known=known, memory_mb=store.memory_mb),
+            metadata,
+            on_demand,
+            full_feature_names,
+        )
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -218,15 +249,54 @@ def _view_rows(config: RepoConfig, view: FeatureView, feature_refs: list[str], f
         timestamp=columns.get(source.timestamp_field, source.timestamp_field),
         created=columns.get(source.created_timestamp_column, source.created_timestamp_column) or None,
         ttl=view.ttl or None,
+        by_day=is_archived(view),
     )
+
+
+def views_of(config: RepoConfig, views: Iterable[FeatureView], refs: list[str]) -> list[ViewRows | MergedRows]:
+    """What `get_historical_features` would join for these references, with full feature names.
+
+    Raises:
+        InputError: as of `get_historical_features`.
+    """
+    return [_rows(config, view, refs, True) for view in views]
+
+
+def inputs_of(config: RepoConfig, views: Iterable[FeatureView], lake: Path, until: datetime | None) -> Inputs:
+    """What the views read now, in the configured cut.
+
+    Args:
+        config: of the store.
+        views: registered ones.
+        lake: its root.
+        until: the spine's last moment.
+
+    Raises:
+        InputError: see `playhead.serving.corrected.check_backfill_of`.
+    """
+    _check_cut(config, views, until)
+    return record((_rows(config, view, [], False) for view in views), lake)
 
 
 def _rows(
     config: RepoConfig, view: FeatureView, feature_refs: list[str], full_feature_names: bool
 ) -> ViewRows | MergedRows:
-    rows = _view_rows(config, view, feature_refs, full_feature_names)
-    plan = merged_plan(view)
-    return rows if plan is None else _merged_rows(rows, plan)
+    own = _view_rows(config, view, feature_refs, full_feature_names)
+    merged, store, lake = merged_plan(view), config.offline_store, own.path.parents[1]
+    rows = own if merged is None else _merged_rows(own, merged)
+    archived = archived_plan(view) if store.cut == "as-corrected" else None
+    if archived is not None and isinstance(rows, MergedRows):
+        rows = replace(rows, today=corrected(rows.today, lake, archived))
+    elif archived is not None:
+        rows = corrected(own, lake, archived)
+    return rows if store.inputs is None else recorded(rows, lake, store.inputs)
+
+
+def _check_cut(config: RepoConfig, views: Iterable[FeatureView], until: datetime | None) -> None:
+    for view in views if config.offline_store.cut == "as-corrected" else ():
+        archived = archived_plan(view)
+        if archived is not None:
+            check_backfill_of(_path(config, view.batch_source).parents[1], archived, until)
 
 
 def _merged_rows(rows: ViewRows, plan: DailyPlan) -> MergedRows:
@@ -250,7 +320,13 @@ def _merged_rows(rows: ViewRows, plan: DailyPlan) -> MergedRows:
             timestamp="dt",
         ),
         today=ViewRows(
-            name=plan.today.name, path=archive, format="parquet", keys=keys, features=measures, created=rows.created
+            name=plan.today.name,
+            path=archive,
+            format="parquet",
+            keys=keys,
+            features=measures,
+            created=rows.created,
+            by_day=True,
         ),
         end_ms=end_ms_of(covered[-1]) if covered else None,
         missing_ms=tuple(begin_ms_of(day) for day in event_days(lake) if day not in known),

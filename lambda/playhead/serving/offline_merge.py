@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from playhead.columns import Column, concatenated
+from playhead.errors import UnsupportedError
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, Moments, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
-from playhead.serving.asof import Feature, ViewRows, as_key, as_of, check_columns, moments_of, rows_within
+from playhead.serving.asof import as_key, as_of, check_columns, moments_of
+from playhead.serving.lake_rows import Feature, ViewRows
+from playhead.serving.ranges import rows_within
 
 _ROWS_AT_ONCE = 100_000
 _MS = pa.timestamp("ms", tz="UTC")
@@ -59,18 +62,37 @@ def measures_of(plan: DailyPlan) -> tuple[Feature, ...]:
     return tuple(Feature(measure.name, measure.name, measure.kind.to_pyarrow()) for measure in plan.measures)
 
 
-def joined(spine: pa.Table, timestamp: str, views: Sequence[ViewRows | MergedRows]) -> pa.Table:
-    """`as_of` for views of either kind: the spine as it is, then the features of each view in their order."""
-    check_columns(spine, timestamp, views)
-    found = as_of(spine, timestamp, [view for view in views if isinstance(view, ViewRows)])
-    for view in (view for view in views if isinstance(view, MergedRows)):
-        merged = merged_at(spine, timestamp, view)
+def joined(
+    spine: pa.Table,
+    timestamp: str,
+    views: Sequence[ViewRows | MergedRows],
+    *,
+    known: str | None = None,
+    memory_mb: int | None = None,
+) -> pa.Table:
+    """`as_of` for views of either kind: the spine as it is, then the features of each view in their order.
+
+    Raises:
+        UnsupportedError: `known` for windows of days.
+        InputError: as of `as_of`.
+    """
+    check_columns(spine, timestamp, views, known)
+    days = [view for view in views if isinstance(view, MergedRows)]
+    if known and days:
+        raise UnsupportedError(
+            f"{known!r}: days of {days[0].plan.name!r} do not say when they were known",
+            hint="ask for features that are no windows of days, or leave the column out",
+        )
+    plain = [view for view in views if isinstance(view, ViewRows)]
+    found = as_of(spine, timestamp, plain, known=known, memory_mb=memory_mb)
+    for view in days:
+        merged = merged_at(spine, timestamp, view, memory_mb)
         for name in merged.column_names:
             found = found.append_column(name, merged[name])
     return found.select([*spine.column_names, *(feature.name for view in views for feature in view.features)])
 
 
-def merged_at(spine: pa.Table, timestamp: str, view: MergedRows) -> pa.Table:
+def merged_at(spine: pa.Table, timestamp: str, view: MergedRows, memory_mb: int | None = None) -> pa.Table:
     """The features as of each row's moment, in the spine's order; null where the key or the moment is.
 
     Raises:
@@ -80,7 +102,8 @@ def merged_at(spine: pa.Table, timestamp: str, view: MergedRows) -> pa.Table:
     moments = pc.floor_temporal(moments_of(spine, timestamp), unit="millisecond").cast(_MS).cast(pa.int64())
     asked = pa.table({_KEY: keys, _MOMENT: moments, _PLACE: pa.array(range(spine.num_rows), pa.int64())})
     known = asked.filter(pc.and_(asked[_KEY].is_valid(), asked[_MOMENT].is_valid()))
-    parts = [_merged(known.slice(start, _ROWS_AT_ONCE), view) for start in range(0, known.num_rows or 1, _ROWS_AT_ONCE)]
+    starts = range(0, known.num_rows or 1, _ROWS_AT_ONCE)
+    parts = [_merged(known.slice(start, _ROWS_AT_ONCE), view, memory_mb) for start in starts]
     made = pa.concat_tables(parts)
     # A row without a place of its own takes null.
     places = np.full(spine.num_rows, -1, np.int64)
@@ -89,17 +112,16 @@ def merged_at(spine: pa.Table, timestamp: str, view: MergedRows) -> pa.Table:
     return pa.table({f.name: made[f.column].take(taken).cast(f.kind or made[f.column].type) for f in view.features})
 
 
-def _merged(asked: pa.Table, view: MergedRows) -> pa.Table:
+def _merged(asked: pa.Table, view: MergedRows, memory_mb: int | None) -> pa.Table:
     """The features of rows (key, moment), neither of them null."""
     moments = asked[_MOMENT].to_numpy()
     today = day_of(moments)
     ends = np.minimum(today, UNPUBLISHED if view.end_ms is None else view.end_ms)
     since = np.minimum(today - (view.plan.longest - 1) * DAY_MS, ends)
     place = pa.array(np.arange(asked.num_rows))
-    of_batch = rows_within(
-        pa.table({_PLACE: place, _KEY: asked[_KEY], "since": _stamps(since), "until": _stamps(ends)}), view.partials
-    )
-    speed = list(_live(asked, today, ends, view))
+    spans = pa.table({_PLACE: place, _KEY: asked[_KEY], "since": _stamps(since), "until": _stamps(ends)})
+    of_batch = rows_within(spans, view.partials, memory_mb)
+    speed = list(_live(asked, today, ends, view, memory_mb))
     batch = Partials(
         of_batch[_PLACE].to_numpy(),
         of_batch["at"].cast(_MS).cast(pa.int64()).to_numpy(),
@@ -115,7 +137,9 @@ def _begins(view: MergedRows, ends: Moments) -> Moments:
     return begins
 
 
-def _live(asked: pa.Table, today: Moments, ends: Moments, view: MergedRows) -> Iterator[Partials]:
+def _live(
+    asked: pa.Table, today: Moments, ends: Moments, view: MergedRows, memory_mb: int | None
+) -> Iterator[Partials]:
     """What the archive knew of each of the speed layer's days at each moment, where the batch layer has not got it."""
     for age in range(SPEED_DAYS):
         days = today - age * DAY_MS
@@ -125,7 +149,7 @@ def _live(asked: pa.Table, today: Moments, ends: Moments, view: MergedRows) -> I
             days = days[rows]
             key = pc.binary_join_element_wise(part[_KEY], pa.array(days).cast(pa.string()), BY_DAY)
             spine = pa.table({view.plan.key: key, _MOMENT: part[_MOMENT].cast(_MS)})
-            held = as_of(spine, _MOMENT, [view.today])
+            held = as_of(spine, _MOMENT, [view.today], memory_mb=memory_mb)
             values = {measure.name: Column.of(held[measure.name]) for measure in view.plan.measures}
             yield Partials(rows, days, values)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import feast
@@ -34,20 +36,24 @@ class Applied:
     removed: tuple[str, ...]
 
 
-def open_feature_store(settings: Settings) -> feast.FeatureStore:
+def open_feature_store(settings: Settings, offline: Mapping[str, Any] = MappingProxyType({})) -> feast.FeatureStore:
     """The feature store of a home: its registry, its lake and its Redis.
 
     It is the store that `feature_repo/feature_store.yaml` describes, without a look at the environment.
+
+    Args:
+        settings: whose.
+        offline: settings of the offline store, see `playhead.serving.feast_offline.PlayheadOfflineStoreConfig`.
 
     Raises:
         InputError: there is no registry, or a file that is none.
     """
     if not settings.registry.is_file():
         raise InputError(f"{settings.registry}: there is no registry", hint=_APPLY)
-    return _store(settings)
+    return _store(settings, offline)
 
 
-def _store(settings: Settings) -> feast.FeatureStore:
+def _store(settings: Settings, offline: Mapping[str, Any] = MappingProxyType({})) -> feast.FeatureStore:
     """The same; the registry is made when it is absent."""
     url = URL.create("sqlite", database=str(settings.registry.absolute()))
     store = feast.FeatureStore(
@@ -55,7 +61,11 @@ def _store(settings: Settings) -> feast.FeatureStore:
             project=FEAST_PROJECT,
             provider="local",
             registry={"registry_type": "sql", "path": url.render_as_string()},
-            offline_store={"type": "playhead.serving.feast_offline.PlayheadOfflineStore"},
+            offline_store={
+                "type": "playhead.serving.feast_offline.PlayheadOfflineStore",
+                "memory_mb": settings.offline.memory_mb,
+                **offline,
+            },
             online_store={
                 "type": "playhead.serving.feast_online.PlayheadOnlineStore",
                 "home": str(settings.home),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from schemas.decode import EARLIEST_MS
 
 EVENT_TIMESTAMP = "event_timestamp"
 """The column of moments, the name that Feast expects."""
+
+KNOWN_AT = "known_at"
+"""A column that a spine may have: of what was written after it nothing counts. Null: everything does."""
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _ALLOWED = "ISO 8601 text (without offset: UTC), epoch milliseconds, or a timestamp column; not before 2000"
@@ -34,14 +38,14 @@ def read_spine(
         features: columns that will be put beside the spine's, so it must not have them.
 
     Returns:
-        The file's columns and rows in their order. `event_timestamp` is timestamp[us, UTC] without nulls; keys are
-        strings.
+        The file's columns and rows in their order. `event_timestamp` is timestamp[us, UTC] without nulls, and
+        `known_at`, if it is there, with nulls; keys are strings.
 
     Raises:
         InputError: a file that is absent, unreadable or of another format, a column that is missing,
             there twice or a feature's, or a value of `event_timestamp` that is no moment.
     """
-    table = read_table(path, {*keys, *texts, EVENT_TIMESTAMP})
+    table = read_table(path, {*keys, *texts, EVENT_TIMESTAMP, KNOWN_AT})
     needed = [*keys, EVENT_TIMESTAMP]
     missing = [column for column in needed if column not in table.column_names]
     if missing:
@@ -57,6 +61,8 @@ def read_spine(
         raise InputError(f"{path}: it already has {', '.join(taken)}", hint="rename or drop these columns")
     for key in keys:
         table = _with(table, key, _text(path, key, table[key]))
+    if KNOWN_AT in table.column_names:
+        table = _with(table, KNOWN_AT, moments(path, KNOWN_AT, table[KNOWN_AT], nulls=True))
     return _with(table, EVENT_TIMESTAMP, moments(path, EVENT_TIMESTAMP, table[EVENT_TIMESTAMP]))
 
 
@@ -110,12 +116,37 @@ def write_rows(rows: pa.Table, features: pa.Table, output: Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
+    write_slices([beside(rows, features)], output)
+
+
+def beside(rows: pa.Table, features: pa.Table) -> pa.Table:
+    """The spine's columns, then the features."""
     for name in features.column_names:
         rows = rows.append_column(name, features[name])
+    return rows
+
+
+def write_slices(slices: Iterable[pa.Table], output: Path, metadata: Mapping[bytes, bytes] | None = None) -> None:
+    """Write tables one below the other, each as soon as it is there; the file is replaced whole or left as it was.
+
+    Args:
+        slices: at least one; all of one schema.
+        output: the Parquet file.
+        metadata: of its schema.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     draft = output.with_name(f".{output.name}.draft")
     try:
-        # What pandas knew about the spine's columns would not fit the new ones.
-        pq.write_table(rows.replace_schema_metadata(None), draft)
+        with contextlib.ExitStack() as stack:
+            writer = None
+            for table in slices:
+                if writer is None:
+                    # What pandas knew about the spine's columns would not fit the new ones.
+                    schema = table.schema.with_metadata(metadata)
+                    writer = stack.enter_context(pq.ParquetWriter(draft, schema))
+                writer.write_table(table.replace_schema_metadata(metadata))
         draft.replace(output)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{output}: cannot be written: {error}") from error
@@ -163,9 +194,16 @@ def _text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def moments(
-    path: Path, name: str, column: pa.ChunkedArray, *, earliest_ms: int | None = EARLIEST_MS
+    path: Path, name: str, column: pa.ChunkedArray, *, earliest_ms: int | None = EARLIEST_MS, nulls: bool = False
 ) -> pa.ChunkedArray:
     """A column of moments, timestamp[us, UTC]: from timestamps, epoch milliseconds or ISO 8601 text.
+
+    Args:
+        path: the file, for errors.
+        name: the column, likewise.
+        column: its values.
+        earliest_ms: moments up to this one are refused; None: none are.
+        nulls: whether a null stays one; it is refused otherwise.
 
     Raises:
         InputError: what is none of these, or not after `earliest_ms`; it names file, column and row.
@@ -178,12 +216,16 @@ def moments(
         found = _from_epoch_ms(column)
     elif _is_text(kind):
         found = _from_text(column.cast(pa.string()))
+    elif nulls and pa.types.is_null(kind):
+        found = column.cast(MOMENT)
     else:
         raise InputError(f"{path}: column {name!r} is {kind}", hint=f"allowed: {_ALLOWED}")
     wrong = found.is_null()
     if earliest_ms is not None:
         earliest = pa.scalar(datetime.fromtimestamp(earliest_ms / 1000, tz=UTC), MOMENT)
         wrong = pc.fill_null(pc.less_equal(found, earliest), True)
+    if nulls:
+        wrong = pc.and_(wrong, column.is_valid())
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()
         raise InputError(

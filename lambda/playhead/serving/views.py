@@ -24,7 +24,7 @@ from playhead.declare import MOMENT, FeatureGroup, OnDemand
 from playhead.declare import FeatureService as DeclaredService
 from playhead.dimensions import table_path
 from playhead.errors import InputError, UnsupportedError
-from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan
+from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan, SpeedPlan, speed_plan
 from playhead.serving.feast_on_demand import frame_function, frame_function_source
 from playhead.serving.spine import EVENT_TIMESTAMP
 
@@ -127,20 +127,38 @@ def is_merged(view: FeatureView) -> bool:
     return bool(view.tags.get(_KIND) == _KINDS[DailyPlan])
 
 
+def is_archived(view: FeatureView) -> bool:
+    """Whether the view's rows are the speed layer's archive."""
+    return view.tags.get(_KIND) in {_KINDS[SlidingPlan], _KINDS[SessionPlan]}
+
+
 def merged_plan(view: FeatureView) -> DailyPlan | None:
     """The plan by which a view is merged; None when it is not.
 
     Raises:
         InputError: what is declared is not what was applied.
     """
-    return _merged_plan(view.name, view.tags.get(FINGERPRINT, "")) if is_merged(view) else None
+    plan = _declared_plan(view.name, view.tags.get(FINGERPRINT, "")) if is_merged(view) else None
+    return plan if isinstance(plan, DailyPlan) else None
+
+
+def archived_plan(view: FeatureView) -> SpeedPlan | None:
+    """The plan of the speed layer's rows that a view is read or merged from; None when there are none.
+
+    Raises:
+        InputError: what is declared is not what was applied.
+    """
+    if not (is_archived(view) or is_merged(view)):
+        return None
+    plan = _declared_plan(view.name, view.tags.get(FINGERPRINT, ""))
+    return None if isinstance(plan, AttributePlan) else speed_plan(plan)
 
 
 @functools.lru_cache(maxsize=1024)
-def _merged_plan(name: str, fingerprint: str) -> DailyPlan:
+def _declared_plan(name: str, fingerprint: str) -> Plan:
     declarations = load_declarations()
     plan = declarations.plan(name) if name in {group.name for group in declarations.groups} else None
-    if not isinstance(plan, DailyPlan) or plan.fingerprint != fingerprint:
+    if plan is None or plan.fingerprint != fingerprint:
         raise InputError(
             f"view {name!r} was applied with another declaration than is there now",
             hint="`playhead features plan` says what differs, `playhead features apply` applies it",
