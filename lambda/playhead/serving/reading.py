@@ -14,7 +14,7 @@ import numpy.typing as npt
 from playhead.columns import Column, Flags
 from playhead.plan import DailyPlan, Plan
 from playhead.relations import DAY_MS
-from playhead.serving.online import OnlineStore, key_of
+from playhead.serving.online import OnlineStore, keys_of
 from playhead.serving.packed import Packer
 
 
@@ -127,7 +127,7 @@ class PlainGroup:
     def __init__(self, packer: Packer, empty: Mapping[str, int | float] = MappingProxyType({})) -> None:
         self.packer = packer
         self.fingerprint = packer.fingerprint
-        self.empty = empty
+        self.absent = packer.pack(0, empty)
 
     @classmethod
     def of(cls, plan: Plan) -> PlainGroup:
@@ -138,7 +138,7 @@ class PlainGroup:
 
     def ask(self, entities: Sequence[str], _day_ms: int) -> Asked:
         """As of `Group`."""
-        return _PlainAsked(self, [key_of(self.packer.name, entity) for entity in entities])
+        return _PlainAsked(self, keys_of(self.packer.name, entities))
 
 
 class _PlainAsked:
@@ -147,14 +147,9 @@ class _PlainAsked:
         self._group = group
 
     def read(self, rows: Sequence[bytes | None], _at_ms: int) -> GroupRows:
-        packed = self._group.packer.columns(rows)
-        missing = ~(packed.present | packed.refused)
-        columns: Mapping[str, Column] = packed
-        if missing.any():
-            empty = self._group.empty
-            columns = {name: _with_empty(packed[name], empty.get(name), missing) for name in packed}
+        packed = self._group.packer.columns(rows, self._group.absent)
         status = statuses((packed.present, Status.PRESENT), (packed.refused, Status.REFUSED))
-        return GroupRows(columns, status, Column(packed.stamps, packed.present))
+        return GroupRows(packed, status, Column(packed.stamps, packed.present))
 
 
 def statuses(*cases: tuple[Flags, Status]) -> Statuses:
@@ -163,12 +158,6 @@ def statuses(*cases: tuple[Flags, Status]) -> Statuses:
     for flags, status in reversed(cases):
         found[flags] = status
     return found
-
-
-def _with_empty(column: Column, empty: int | float | None, missing: Flags) -> Column:
-    if empty is None:
-        return column
-    return Column(np.where(missing, empty, column.values), column.valid | missing)
 
 
 def _midnight_ms(at_ms: int) -> int:
