@@ -131,7 +131,9 @@ class Windows:
             names = [window_of(window, *self.different_lags) for window, _ in windows]
             if all(name in self.values for name in names):
                 return numbers_of(self.values, names)
-        return numbers_of({window: self.column(window, measure) for window, measure in windows}, [w for w, _ in windows])
+        return numbers_of(
+            {window: self.column(window, measure) for window, measure in windows}, [w for w, _ in windows]
+        )
 
 
 @dataclass(frozen=True)
