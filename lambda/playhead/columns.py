@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ class Column:
             array = array.combine_chunks()
         valid = array.is_valid().to_numpy(zero_copy_only=False)
         if pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_boolean(array.type):
-            return cls(array.fill_null(0).to_numpy(zero_copy_only=False), valid)
+            nothing = pa.scalar(0).cast(array.type)
+            return cls(array.fill_null(nothing).to_numpy(zero_copy_only=False), valid)
         return cls(_objects(array.to_pylist()), valid)
 
     @classmethod
@@ -107,7 +109,7 @@ class Column:
         Raises:
             TypeError, ValueError: it holds something else than numbers.
         """
-        values = self.values.astype(np.float64)
+        values = self.values.astype(np.float64, copy=False)
         return values if self.is_whole else np.where(self.valid, values, np.nan)
 
 
@@ -116,10 +118,10 @@ def all_of(flags: Flags) -> bool:
     return int(np.count_nonzero(flags)) == flags.size
 
 
-@runtime_checkable
-class Numbers(Protocol):
+class Numbers(Mapping[str, Column]):
     """Columns that can give several at once."""
 
+    @abstractmethod
     def numbers(self, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], Flags]:
         """Columns of int64, a line for each: values, and which are there."""
 

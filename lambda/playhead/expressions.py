@@ -184,7 +184,7 @@ def _column_form(node: Any) -> Vectorised:
     if isinstance(node, ops.Field):
         return operator.itemgetter(node.name)
     if isinstance(node, ops.Literal):
-        kind = node.dtype.to_pyarrow()
+        kind = _column_kind(node.dtype)
         literal = Column.nulls(1, kind) if node.value is None else Column.of_list([node.value], kind)
         return lambda _columns: literal
     arguments = _arguments(node)
@@ -198,6 +198,11 @@ def _column_form(node: Any) -> Vectorised:
     if type(node) not in _VECTORISED:
         raise UnsupportedError(f"{type(node).__name__} has no column form")
     return functools.partial(_strict, _VECTORISED[type(node)], parts)
+
+
+def _column_kind(kind: dt.DataType) -> pa.DataType:
+    """Of a column: ibis gives literals the narrowest type, columns have the widest."""
+    return pa.int64() if kind.is_integer() else pa.float64() if kind.is_floating() else kind.to_pyarrow()
 
 
 def _strict(function: Callable[..., Any], parts: Sequence[Vectorised], columns: Mapping[str, Column]) -> Column:
@@ -215,7 +220,7 @@ def _arguments(node: Any) -> Sequence[Any]:
 
 
 def _cast_column(node: Any) -> Callable[[Column], Column]:
-    kind = node.to.to_pyarrow()
+    kind = _column_kind(node.to)
     return _texts if node.to.is_string() else lambda part: part.cast(kind)
 
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags, all_of
+from playhead.columns import Column, Flags, Numbers, all_of
 from playhead.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class _Kind:
     decode: Callable[[bytes], Any] | None = None
 
 
-class PackedColumns(Mapping[str, Column]):
+class PackedColumns(Numbers):
     """Rows of one group, column by column; a column is read when it is asked for.
 
     Attributes:
@@ -112,15 +112,18 @@ class PackedColumns(Mapping[str, Column]):
         slots, valid = self._slots[place], self._valid[place]
         if kind.decode is None:
             return Column(slots.view(np.float64) if kind.code == "d" else slots, valid)
-        known = np.flatnonzero(valid).tolist()
-        starts, lengths = (slots & _NULL).tolist(), (slots >> 32).tolist()
-        values, kept = np.empty(len(slots), np.object_), valid.copy()
-        for row in known:
-            start = starts[row]
+        starts, lengths = slots & _NULL, slots >> 32
+        values, kept, decode = np.empty(len(slots), np.object_), valid, kind.decode
+        parts = zip(self._rows, starts.tolist(), (starts + lengths).tolist(), valid.tolist(), strict=True)
+        for place, (row, start, end, known) in enumerate(parts):
+            if not known:
+                continue
             try:
-                values[row] = kind.decode(self._rows[row][start : start + lengths[row]])
+                values[place] = decode(row[start:end])
             except (struct.error, ValueError):
-                kept[row] = False  # damaged inside: no value, and never another
+                # Damaged inside: no value, and never another.
+                kept = kept.copy()
+                kept[place] = False
         return Column(values, kept)
 
     def __iter__(self) -> Iterator[str]:
@@ -130,7 +133,7 @@ class PackedColumns(Mapping[str, Column]):
         return len(self._places)
 
     def numbers(self, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], Flags]:
-        """As of `playhead.columns.Numbers`."""
+        """As of `Numbers`."""
         places = [self._places[name][0] for name in names]
         return self._slots[places], self._valid[places]
 
@@ -246,10 +249,11 @@ class Packer:
         mine = (read["identity"] == self._words).all(axis=1)
         if self._variable or not even:
             mine &= self._adds_up(slots, valid, np.array(lengths, np.int64))
+        if all_of(mine):
+            return PackedColumns(self._places, whole, there, ~mine, np.where(there, read["at"], 0), slots, valid)
         present = mine & there
-        if not all_of(mine):
-            valid &= mine
-        return PackedColumns(self._places, whole, present, ~mine, np.where(present, read["at"], 0), slots, valid)
+        stamps = np.where(present, read["at"], 0)
+        return PackedColumns(self._places, whole, present, ~mine, stamps, slots, valid & mine)
 
     def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:
         """Whether a row's texts and lists follow each other up to its end."""

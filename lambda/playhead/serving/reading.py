@@ -43,7 +43,7 @@ class GroupRows:
         columns: feature to a value for each entity; without a row that of an empty window, or null.
         status: of each entity; `STALE` when it is so of any feature.
         stamps: event timestamp of the newest row that it was made from, epoch milliseconds; null without a row.
-        stale: feature to the entities of which it is, where that can be.
+        stale: feature to the entities of which it is; features of which none is are left out.
     """
 
     columns: Mapping[str, Column]
@@ -53,11 +53,12 @@ class GroupRows:
 
     def status_of(self, feature: str) -> Statuses:
         """Of a feature's values: an entity's, but for windows that are not stale where others are."""
-        if feature not in self.stale:
+        if not self.stale:
             return self.status
-        known = np.where(self.stamps.valid, Status.PRESENT, Status.MISSING)
-        own = np.where(self.stale[feature], Status.STALE, np.where(self.status == Status.STALE, known, self.status))
-        found: Statuses = own.astype(np.uint8)
+        known = np.where(self.stamps.valid, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
+        found = np.where(self.status == Status.STALE, known, self.status)
+        if feature in self.stale:
+            found[self.stale[feature] & (found != Status.REFUSED)] = Status.STALE
         return found
 
 

@@ -74,7 +74,9 @@ class Fetched:
         Args:
             names: which features, in this order; all that are numbers when None.
         """
-        wanted = [n for n, kind in self.kinds.items() if kind in (pa.int64(), pa.float64())] if names is None else names
+        wanted = names
+        if wanted is None:
+            wanted = [name for name, column in self.columns.items() if not column.values.dtype.hasobject]
         made = np.empty((self.rows, len(wanted)), np.float64)
         for place, name in enumerate(wanted):
             made[:, place] = self.columns[name].to_floats()
@@ -184,7 +186,8 @@ class VectorService:
         found, at_ms = read_groups(
             store, [(view.group, keyed.unique) for view, keyed in zip(self.views, known, strict=True)], clock_s
         )
-        columns, statuses, stamps, inputs = {}, {}, {}, {}
+        columns, statuses, stamps = {}, {}, {}
+        inputs: dict[str, Column] = {}
         counts: Counter[tuple[str, str]] = Counter()
         for view, keyed, group in zip(self.views, known, found, strict=True):
             for code, count in enumerate(np.bincount(group.status).tolist()):
@@ -197,7 +200,7 @@ class VectorService:
             status = keyed.spread_status(group.status)
             for column, name in view.columns:
                 columns[column] = read[name].filled(view.defaults[name])
-                statuses[column] = keyed.spread_status(group.status_of(name)) if name in group.stale else status
+                statuses[column] = keyed.spread_status(group.status_of(name)) if group.stale else status
         for own in self.computed:
             keys = [entities.get(key, _NOBODY) for key in own.keys]
             made, there = _computed(own, keys, inputs, at_ms)
