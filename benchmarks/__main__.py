@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from benchmarks import asof, backfill, stream
+from benchmarks import asof, backfill, serving, stream
 from benchmarks.ground import Say
 from benchmarks.options import Options
 from playhead.errors import PlayheadError, UnknownName
 
 SUITES: Mapping[str, Callable[[Say, Options], dict[str, Any]]] = MappingProxyType(
-    {"stream": stream.run, "backfill": backfill.run, "asof": asof.run}
+    {"stream": stream.run, "backfill": backfill.run, "asof": asof.run, "serving": serving.run}
 )
 _DEFAULT = Options()
 
@@ -32,6 +32,13 @@ def bench(
     live_seconds: Annotated[int, typer.Option(min=5, help="How long latency is measured.")] = _DEFAULT.live_seconds,
     backfill_events: Annotated[int, typer.Option(min=1_000, help="Events of the backfill.")] = _DEFAULT.backfill_events,
     asof_rows: Annotated[int, typer.Option(min=1_000, help="Spine rows of the as-of join.")] = _DEFAULT.asof_rows,
+    serving_tracks: Annotated[int, typer.Option(min=100, help="Tracks with features.")] = _DEFAULT.serving_tracks,
+    serving_requests: Annotated[
+        int, typer.Option(min=20, help="Requests for vectors in one process.")
+    ] = _DEFAULT.serving_requests,
+    serving_seconds: Annotated[
+        int, typer.Option(min=1, help="How long each server is asked.")
+    ] = _DEFAULT.serving_seconds,
 ) -> None:
     """Run one suite or all, on stacks of their own; ends with one line of JSON. Timings never decide the exit code."""
     if suite is not None and suite not in SUITES:
@@ -42,6 +49,9 @@ def bench(
         live_seconds=live_seconds,
         backfill_events=backfill_events,
         asof_rows=asof_rows,
+        serving_tracks=serving_tracks,
+        serving_requests=serving_requests,
+        serving_seconds=serving_seconds,
     )
 
     def say(text: str) -> None:

@@ -59,7 +59,7 @@ class Ground:
 def open_ground(say: Say) -> Iterator[Ground]:
     """Start a stack; stop it and delete its home at the end, also after an error or Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="playhead-bench-", ignore_cleanup_errors=True) as folder:
-        settings = _on_free_ports(load_settings(Path(folder)))
+        settings = on_free_ports(load_settings(Path(folder)))
         settings = settings.model_copy(update={"flink": settings.flink.model_copy(update=_FLINK)})
         say(f"starting the stack in {folder}")
         try:
@@ -71,8 +71,9 @@ def open_ground(say: Say) -> Iterator[Ground]:
             stack.stop(settings)
 
 
-def _on_free_ports(settings: Settings) -> Settings:
-    ports = iter(_free_ports(7))
+def on_free_ports(settings: Settings) -> Settings:
+    """The same settings, with ports that nobody listens on at the moment."""
+    ports = iter(free_ports(7))
     return settings.model_copy(
         update={
             section: getattr(settings, section).model_copy(update={name: next(ports) for name in names})
@@ -86,7 +87,7 @@ def _on_free_ports(settings: Settings) -> Settings:
     )
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Ports that nobody listens on at the moment."""
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(socket.socket()) for _ in range(number)]

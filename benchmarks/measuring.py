@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -34,3 +35,15 @@ def quantile(values: Sequence[float], share: float) -> float:
     (2, 4)
     """
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def goals_met(goals: Mapping[str, tuple[float, str]], figures: Mapping[str, Any]) -> dict[str, bool]:
+    """Which goals figures meet.
+
+    >>> goals_met({"p99_s": (3, "at most"), "ratio": (5, "at least")}, {"p99_s": 2.9, "ratio": 4.9, "events": 10})
+    {'p99_s': True, 'ratio': False}
+    """
+    return {
+        name: figures[name] >= goal if kind == "at least" else figures[name] <= goal
+        for name, (goal, kind) in goals.items()
+    }

@@ -15,6 +15,9 @@ class Options:
         live_seconds: of `stream`: how long latency is measured, after the warm-up.
         backfill_events: of `backfill`.
         asof_rows: of `asof`: rows of the spine; each view has four times as many.
+        serving_tracks: of `serving`: so many tracks, and a fifth as many listeners and artists.
+        serving_requests: of `serving`: requests in one process, of each variant; of Feast's a tenth.
+        serving_seconds: of `serving`: how long each server is asked.
     """
 
     events: int = 600_000
@@ -22,3 +25,6 @@ class Options:
     live_seconds: int = 60
     backfill_events: int = 1_000_000
     asof_rows: int = 1_000_000
+    serving_tracks: int = 3_000
+    serving_requests: int = 1_000
+    serving_seconds: int = 20

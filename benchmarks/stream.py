@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.ground import Ground, Say, open_ground
 from benchmarks.jobs import running
 from benchmarks.latency import measure_latency, online_writer
-from benchmarks.measuring import cpu_seconds, quantile
+from benchmarks.measuring import cpu_seconds, goals_met, quantile
 from benchmarks.options import Options
 from playhead.config import load_settings
 from playhead.ingest.generator import GeneratorConfig, generate
@@ -77,17 +77,7 @@ def run(say: Say, options: Options) -> dict[str, Any]:
         "online_latency_p50_s": round(quantile(latencies, 0.5), 3),
         "online_latency_p99_s": round(quantile(latencies, 0.99), 3),
     }
-    return figures | {"goals": {name: is_met(name, figures[name]) for name in GOALS}}
-
-
-def is_met(name: str, value: float) -> bool:
-    """Whether a figure meets its goal.
-
-    >>> is_met("online_latency_p99_s", 2.9), is_met("ratio_to_keyed_python", 4.9)
-    (True, False)
-    """
-    goal, kind = GOALS[name]
-    return value >= goal if kind == "at least" else value <= goal
+    return figures | {"goals": goals_met(GOALS, figures)}
 
 
 def make_load(events: int, allowed_lateness: timedelta) -> Load:

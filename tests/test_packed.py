@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import ibis
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,3 +162,88 @@ def test_every_declared_group_can_be_packed() -> None:
     for group in declarations.groups:
         packer = Packer.of(declarations.plan(group.name))
         assert packer.unpack(packer.pack(1_000, {})) == PackedRow(1_000, dict.fromkeys(group.feature_names))
+
+
+# --- column by column ----------------------------------------------------------------------------------------------
+
+
+@st.composite
+def stored(draw: st.DrawFn) -> tuple[Packer, list[bytes | None]]:
+    """A packer, and what may be under its keys: its rows, another's, damaged ones, bytes that are no row, nothing."""
+    types, at_ms, values = draw(rows())
+    packer = packer_of(types)
+
+    def another() -> dict[str, Any]:
+        return {feature: draw(st.none() | VALUES[kind]) for feature, kind in types.items()}
+
+    def row() -> bytes | None:
+        packed = packer.pack(draw(TIMES), another())
+        kind = draw(st.sampled_from(["own", "own", "own", "none", "foreign", "cut", "longer", "flipped", "noise"]))
+        if kind == "none":
+            return None
+        if kind == "foreign":
+            return packer_of(types, "ff" * 8).pack(at_ms, values)
+        if kind == "cut":
+            return packed[: draw(st.integers(0, len(packed) - 1))]
+        if kind == "longer":
+            return packed + b"x"
+        if kind == "flipped":
+            place = draw(st.integers(0, len(packed) - 1))
+            return packed[:place] + bytes([packed[place] ^ draw(st.integers(1, 255))]) + packed[place + 1 :]
+        return draw(st.binary(max_size=80)) if kind == "noise" else packed
+
+    return packer, [row() for _ in range(draw(st.integers(0, 5)))]
+
+
+@given(stored())
+def test_rows_column_by_column_are_those_row_by_row(given_: tuple[Packer, list[bytes | None]]) -> None:
+    packer, stored_rows = given_
+    found = packer.columns(stored_rows)
+    columns = {name: found[name].to_list() for name in found}
+    for place, row in enumerate(stored_rows):
+        read = None if row is None else packer.unpack(row)
+        values = {name: own[place] for name, own in columns.items()}
+        if isinstance(read, PackedRow):
+            assert (found.present[place], found.refused[place]) == (True, False)
+            assert found.stamps[place] == read.event_timestamp_ms
+            # Not a number, out of a flipped bit, is not equal to itself.
+            assert repr(values) == repr(read.values)
+            continue
+        assert found.stamps[place] == 0 or found.present[place]
+        if found.present[place]:
+            # Damaged inside a text, which nobody has looked into: that text is null.
+            assert isinstance(read, Refused) and read.reason == "damaged"
+            assert None in values.values()
+        else:
+            assert found.refused[place] == (row is not None)
+            assert set(values.values()) <= {None}
+    assert len(found.present) == len(found.refused) == len(found.stamps) == len(stored_rows)
+
+
+@given(stored(), st.data())
+def test_a_row_may_stand_where_there_is_none(given_: tuple[Packer, list[bytes | None]], data: st.DataObject) -> None:
+    packer, stored_rows = given_
+    own = [row for row in stored_rows if row is not None and isinstance(packer.unpack(row), PackedRow)]
+    absent = data.draw(st.sampled_from(own)) if own else packer.pack(0, {})
+    found, plain = packer.columns(stored_rows, absent), packer.columns(stored_rows)
+    instead = packer.unpack(absent)
+    assert isinstance(instead, PackedRow)
+    for name in found:
+        expected = [
+            instead.values[name] if row is None else value
+            for row, value in zip(stored_rows, plain[name].to_list(), strict=True)
+        ]
+        assert repr(found[name].to_list()) == repr(expected)
+    for one, other in ((found.present, plain.present), (found.refused, plain.refused), (found.stamps, plain.stamps)):
+        assert one.tolist() == other.tolist()
+
+
+@given(stored(), st.data())
+def test_values_may_be_left_out(given_: tuple[Packer, list[bytes | None]], data: st.DataObject) -> None:
+    packer, stored_rows = given_
+    found = packer.columns(stored_rows)
+    kept = data.draw(st.lists(st.booleans(), min_size=len(stored_rows), max_size=len(stored_rows)))
+    left = found.where(np.array(kept, np.bool_))
+    for name in found:
+        expected = [value if own else None for value, own in zip(found[name].to_list(), kept, strict=True)]
+        assert repr(left[name].to_list()) == repr(expected)

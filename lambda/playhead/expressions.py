@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -141,15 +141,22 @@ def evaluate_over(expression: Any, row: Mapping[str, Any], types: Mapping[str, A
 
 def operation(expression: Any, types: Mapping[str, Any]) -> Any:
     """What `evaluate` and `vectorised` walk: the expression over columns of these ibis types, resolved once."""
-    return _node(_ById(expression), tuple(types.items()))
+    return _node(ById(expression), tuple(types.items()))
 
 
-def vectorised(node: Any, columns: Mapping[str, Column]) -> Column:
-    """An operation on whole columns of numbers; nulls as in SQL.
+Vectorised: TypeAlias = Callable[[Mapping[str, Column]], Column]
+"""From a table's columns, at least one, to a column of as many rows."""
+
+
+def vectorised(node: Any) -> Vectorised:
+    """An operation compiled for whole columns of numbers; nulls as in SQL.
 
     Args:
         node: as `resolve(expression, table).op()`.
-        columns: the table's columns.
+
+    Returns:
+        What computes it. NumPy warns of what it does to values that are null, or divided by zero, which nobody sees:
+        call it where `np.errstate` says that it need not.
 
     Raises:
         UnsupportedError: an operation that has no column form.
@@ -157,24 +164,51 @@ def vectorised(node: Any, columns: Mapping[str, Column]) -> Column:
     >>> from ibis import _
     >>> table = ibis.table({"skips": "int64", "plays": "int64"}, name="t")
     >>> columns = {"skips": Column.of(pa.array([1, 1])), "plays": Column.of(pa.array([4, 0]))}
-    >>> vectorised(resolve(_.skips / _.plays, table).op(), columns).to_list()
+    >>> with np.errstate(divide="ignore"):
+    ...     vectorised(resolve(_.skips / _.plays, table).op())(columns).to_list()
     [0.25, None]
     """
+    compute = _column_form(node)
+
+    def whole(columns: Mapping[str, Column]) -> Column:
+        made, rows = compute(columns), len(next(iter(columns.values())))
+        if len(made) == rows:
+            return made
+        # Of literals alone there is one value for all.
+        return Column(np.broadcast_to(made.values, rows), np.broadcast_to(made.valid, rows))
+
+    return whole
+
+
+def _column_form(node: Any) -> Vectorised:
     if isinstance(node, ops.Field):
-        return columns[node.name]
+        return operator.itemgetter(node.name)
     if isinstance(node, ops.Literal):
-        rows = len(next(iter(columns.values())))
-        kind = node.dtype.to_pyarrow()
-        return Column.nulls(rows, kind) if node.value is None else Column.of_list([node.value] * rows, kind)
-    parts = [vectorised(each, columns) for each in _arguments(node)]
+        kind = _column_kind(node.dtype)
+        literal = Column.nulls(1, kind) if node.value is None else Column.of_list([node.value], kind)
+        return lambda _columns: literal
+    arguments = _arguments(node)
+    if isinstance(node, ops.Divide):
+        # NumPy's quotient of integers is that of floats.
+        arguments = [each.arg if isinstance(each, ops.Cast) and each.to == dt.float64 else each for each in arguments]
+    parts = [_column_form(each) for each in arguments]
     if type(node) in _VECTORISED_NULLS:
-        return _VECTORISED_NULLS[type(node)](node, *parts)
+        combine = _VECTORISED_NULLS[type(node)](node)
+        return lambda columns: combine(*[part(columns) for part in parts])
     if type(node) not in _VECTORISED:
         raise UnsupportedError(f"{type(node).__name__} has no column form")
-    valid = functools.reduce(np.logical_and, (part.valid for part in parts))
-    # What is computed of values that are null, or divided by zero, nobody sees.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return Column(_VECTORISED[type(node)](*(part.values for part in parts)), valid)
+    return functools.partial(_strict, _VECTORISED[type(node)], parts)
+
+
+def _column_kind(kind: dt.DataType) -> pa.DataType:
+    """Of a column: ibis gives literals the narrowest type, columns have the widest."""
+    return pa.int64() if kind.is_integer() else pa.float64() if kind.is_floating() else kind.to_pyarrow()
+
+
+def _strict(function: Callable[..., Any], parts: Sequence[Vectorised], columns: Mapping[str, Column]) -> Column:
+    """Null where a part is."""
+    made = [part(columns) for part in parts]
+    return Column(function(*[each.values for each in made]), functools.reduce(np.logical_and, [m.valid for m in made]))
 
 
 def _arguments(node: Any) -> Sequence[Any]:
@@ -185,33 +219,37 @@ def _arguments(node: Any) -> Sequence[Any]:
     return (node.value,) if isinstance(node, ops.InValues) else tuple(node.args)
 
 
-def _cast_column(node: Any, part: Column) -> Column:
-    if node.to.is_string():
-        return Column(Column.of_list([*map(str, part.values.tolist())], pa.string()).values, part.valid)
-    return part.cast(node.to.to_pyarrow())
+def _cast_column(node: Any) -> Callable[[Column], Column]:
+    kind = _column_kind(node.to)
+    return _texts if node.to.is_string() else lambda part: part.cast(kind)
 
 
-def _coalesced(_node: Any, *parts: Column) -> Column:
+def _texts(part: Column) -> Column:
+    return Column(Column.of_list([*map(str, part.values.tolist())], pa.string()).values, part.valid)
+
+
+def _coalesced(*parts: Column) -> Column:
     return functools.reduce(
         lambda one, other: Column(np.where(one.valid, one.values, other.values), one.valid | other.valid), parts
     )
 
 
-def _chosen(_node: Any, condition: Column, true: Column, false: Column) -> Column:
+def _chosen(condition: Column, true: Column, false: Column) -> Column:
     holds = condition.values & condition.valid
     return Column(np.where(holds, true.values, false.values), np.where(holds, true.valid, false.valid))
 
 
-def _in_values(node: Any, value: Column) -> Column:
-    return Column(np.isin(value.values, [option.value for option in node.options]), value.valid)
+def _in_values(node: Any) -> Callable[[Column], Column]:
+    options = [option.value for option in node.options]
+    return lambda value: Column(np.isin(value.values, options), value.valid)
 
 
-def _and(_node: Any, one: Column, other: Column) -> Column:
+def _and(one: Column, other: Column) -> Column:
     no = (one.valid & ~one.values) | (other.valid & ~other.values)
     return Column(~no, no | (one.valid & other.valid))
 
 
-def _or(_node: Any, one: Column, other: Column) -> Column:
+def _or(one: Column, other: Column) -> Column:
     yes = (one.valid & one.values) | (other.valid & other.values)
     return Column(yes, yes | (one.valid & other.valid))
 
@@ -220,35 +258,35 @@ def _all_known(flags: Any) -> Column:
     return Column(flags, np.ones(len(flags), np.bool_))
 
 
-_VECTORISED_NULLS: Mapping[type, Callable[..., Column]] = {
+_VECTORISED_NULLS: Mapping[type, Callable[[Any], Callable[..., Column]]] = {
     ops.Cast: _cast_column,
-    ops.Coalesce: _coalesced,
-    ops.IfElse: _chosen,
+    ops.Coalesce: lambda _node: _coalesced,
+    ops.IfElse: lambda _node: _chosen,
     ops.InValues: _in_values,
-    ops.And: _and,
-    ops.Or: _or,
-    ops.IsNull: lambda _node, part: _all_known(~part.valid),
-    ops.NotNull: lambda _node, part: _all_known(part.valid),
+    ops.And: lambda _node: _and,
+    ops.Or: lambda _node: _or,
+    ops.IsNull: lambda _node: lambda part: _all_known(~part.valid),
+    ops.NotNull: lambda _node: lambda part: _all_known(part.valid),
 }
-"""How columns of an operation combine that knows its type, or that a null does not simply pass through."""
+"""How columns of an operation combine that a null does not simply pass through, or that its type decides."""
 
 
-class _ById:
-    """An expression as a key: `==` between expressions makes another expression."""
+class ById:
+    """An object as a key of a cache: `==` between expressions makes another expression."""
 
-    def __init__(self, expression: Any) -> None:
-        self.expression = expression
+    def __init__(self, own: Any) -> None:
+        self.own = own
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.expression is other.expression
+        return isinstance(other, ById) and self.own is other.own
 
     def __hash__(self) -> int:
-        return id(self.expression)
+        return id(self.own)
 
 
 @functools.lru_cache(maxsize=1024)
-def _node(key: _ById, types: tuple[tuple[str, Any], ...]) -> Any:
-    return resolve(key.expression, ibis.table(dict(types), name="row")).op()
+def _node(key: ById, types: tuple[tuple[str, Any], ...]) -> Any:
+    return resolve(key.own, ibis.table(dict(types), name="row")).op()
 
 
 def evaluate(node: Any, row: Mapping[str, Any]) -> Any:

@@ -10,17 +10,18 @@ never silently short.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import ibis.expr.datatypes as dt
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from ibis.expr.operations import Field
 
-from playhead.columns import Column, Flags, Places
-from playhead.expressions import operation, vectorised
+from playhead.columns import Column, Flags, Places, all_of, numbers_of
+from playhead.expressions import ById, Vectorised, operation, vectorised
 from playhead.gathered import number, top, united
 from playhead.nodes import Measure
 from playhead.plan import DailyPlan
@@ -35,15 +36,21 @@ UNPUBLISHED = 0
 Moments: TypeAlias = npt.NDArray[np.int64]
 """Epoch milliseconds, one for each row."""
 
-Inside: TypeAlias = Flags | slice
-"""Which of a layer's items are inside a window."""
+Inside: TypeAlias = Flags | None
+"""Which of a layer's items are inside a window; None: all."""
+
+Window: TypeAlias = tuple[str, str]
+"""A feature, and the measure that it is a window of."""
 
 LAGS = range(-1, SPEED_DAYS)
 """By how many days E may be behind the day of q, for what is published of windows. A day ahead it is after a replay."""
 
 
 class Layer(Protocol):
-    """What a layer knows, an item for each row and day, or for each row; see `Partials` and `Windows`."""
+    """What a layer knows, an item for each row and day, or for each row; see `Partials` and `Windows`.
+
+    An item that is null tells nothing.
+    """
 
     @property
     def rows(self) -> Places:
@@ -53,7 +60,10 @@ class Layer(Protocol):
         """The items from `since_ms` to before `until_ms` of their rows, both midnights."""
 
     def column(self, window: str, measure: str) -> Column:
-        """The items' partials for a window of a measure: int64 or text; null only of no sum, where no value was."""
+        """The items' partials for a window of a measure: int64 or text."""
+
+    def numbers(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """Those of int64 for several windows, as of `playhead.columns.Numbers`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,10 @@ class Partials:
         """As of `Layer`."""
         return self.values[measure]
 
+    def numbers(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """As of `Layer`."""
+        return numbers_of(self.values, [measure for _, measure in windows])
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -95,23 +109,38 @@ class Windows:
 
     def inside(self, _since_ms: Moments, _until_ms: Moments) -> Inside:
         """As of `Layer`: they were made for the window."""
-        return slice(None)
+        return None
+
+    @functools.cached_property
+    def different_lags(self) -> list[int]:
+        """The lags that there are."""
+        return sorted({*self.lags.tolist()})
 
     def column(self, window: str, _measure: str) -> Column:
         """As of `Layer`."""
         found: Column | None = None
-        for lag in np.unique(self.lags).tolist():
+        for lag in self.different_lags:
             own = self.values.get(window_of(window, lag))
-            own = Column(np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), np.bool_)) if own is None else own
+            own = Column.nulls(len(self.rows), pa.int64()) if own is None else own
             found = own if found is None else _where(self.lags == lag, own, found)
-        return found or Column.nulls(0, pa.int64())
+        return Column.nulls(0, pa.int64()) if found is None else found
+
+    def numbers(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """As of `Layer`."""
+        if len(self.different_lags) == 1:
+            names = [window_of(window, *self.different_lags) for window, _ in windows]
+            if all(name in self.values for name in names):
+                return numbers_of(self.values, names)
+        return numbers_of(
+            {window: self.column(window, measure) for window, measure in windows}, [w for w, _ in windows]
+        )
 
 
 @dataclass(frozen=True)
 class Merged:
-    """Features in the plan's schema, and which of them were refused: null, and true in `stale`.
+    """Features in the plan's schema, a row for each row that was merged, and which of them were refused.
 
-    Both have a row for each row that was merged.
+    `stale` has the features that were, and where: there they are null.
     """
 
     columns: Mapping[str, Column]
@@ -156,15 +185,15 @@ def published(plan: DailyPlan, partials: Partials, end_ms: int, rows: int) -> di
         The columns of `published_columns`, a value for each row.
     """
     found: dict[str, Column] = {}
-    measures = {measure.name: measure for measure in plan.measures}
+    measures, items = {measure.name: measure for measure in plan.measures}, _Items(partials, rows)
     for name, measure, length in plan.windows:
         for lag in LAGS:
             today = end_ms + lag * DAY_MS
             since, until = today - (length - 1) * DAY_MS, min(end_ms, today)
             if since < until:
                 inside = (partials.days_ms >= since) & (partials.days_ms < until)
-                items = _selected(partials, inside, name, measure)
-                found[window_of(name, lag)] = _together(measures[measure], [items], rows)
+                span = _Span([(items, inside)], np.zeros(rows, np.bool_))
+                found[window_of(name, lag)] = _together(measures[measure], span, (name, measure))
     return found
 
 
@@ -207,56 +236,110 @@ def merge(
     >>> on_time.values["plays_3d"].to_pylist(), a_day_late.values["plays_3d"].to_pylist()
     ([7], [7])
     """
-    today = day_of(moments_ms)
-    until = np.minimum(ends_ms, today)
-    spans = {length: _Span(length, today, until, begins_ms, batch, speed) for _, _, length in plan.windows}
+    spans = _spans(plan, day_of(moments_ms), begins_ms, ends_ms, batch, speed)
     measures, tops = {measure.name: measure for measure in plan.measures}, dict(plan.tops)
+    numbers: dict[tuple[str, _Span], list[Window]] = {}
     columns: dict[str, Column] = {}
-    stale: dict[str, Flags] = {}
     for name, measure, length in plan.windows:
-        span = spans[length]
-        items = [_selected(batch, span.of_batch, name, measure), _selected(speed, span.of_speed, name, measure)]
-        columns[name] = _finished(measures[measure], tops.get(name), items, span.refused)
-        stale[name] = span.refused
-    for computed in plan.derived:
-        # Of numbers alone: lists and texts have no column form.
-        types = {name: column.values.dtype for name, column in columns.items()}
-        kinds = {name: str(dtype) for name, dtype in types.items() if dtype != np.object_}
-        node = operation(computed.value, kinds)
-        columns[computed.name] = vectorised(node, columns).cast(computed.kind.to_pyarrow())
-        stale[computed.name] = np.logical_or.reduce([stale[field.name] for field in node.find(Field)])
+        own, span = measures[measure], spans[length]
+        if own.kind.is_integer():
+            numbers.setdefault((own.how, span), []).append((name, measure))
+        else:
+            columns[name] = _gathered(own, tops.get(name, 0), span, (name, measure))
+    for (how, span), windows in numbers.items():
+        columns |= _numbers(how, span, windows)
+    stale = {name: spans[length].refused for name, _, length in plan.windows if spans[length].refused.any()}
+    # What is computed of values that are null, or divided by zero, nobody sees.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for derived in _derived(ById(plan)):
+            columns[derived.name] = derived.compute(columns).cast(derived.kind)
+            if of := [stale[name] for name in derived.inputs if name in stale]:
+                stale[derived.name] = np.logical_or.reduce(of)
     names = plan.arrow_schema.names
-    return Merged({n: columns[n] for n in names}, {n: stale[n] for n in names}, plan.arrow_schema)
+    return Merged({n: columns[n] for n in names}, {n: stale[n] for n in names if n in stale}, plan.arrow_schema)
+
+
+class _Items:
+    """The items of a layer, brought to rows."""
+
+    def __init__(self, layer: Layer, rows: int) -> None:
+        self._layer, self._rows = layer, rows
+
+    def numbers(self, windows: Sequence[Window], nothing: int, inside: Inside) -> tuple[Moments, Flags]:
+        """Of each window the items' values, `nothing` where there is none, and where there is one."""
+        values, valid = self._layer.numbers(windows)
+        if inside is not None:
+            valid = valid & inside
+        return values if all_of(valid) else np.where(valid, values, nothing), valid
+
+    def texts(self, window: Window, inside: Inside) -> Iterator[tuple[int, str]]:
+        """Rows and texts; those of a row in no order."""
+        column = self._layer.column(*window)
+        places = np.flatnonzero(column.valid if inside is None else column.valid & inside)
+        return zip(self._layer.rows[places].tolist(), column.values[places].tolist(), strict=True)
+
+    def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+        """Bring values of items, a line for each window, to what was found of their rows."""
+        if self._one_each:
+            function(found, values, out=found)
+        elif values.size:
+            order, starts, rows = self._by_row
+            found[:, rows] = function(found[:, rows], function.reduceat(values[:, order], starts, axis=1))
+
+    @functools.cached_property
+    def _one_each(self) -> bool:
+        rows = self._layer.rows
+        return len(rows) == self._rows and all_of(rows == np.arange(len(rows)))
+
+    @functools.cached_property
+    def _by_row(self) -> tuple[Places, Places, Places]:
+        """The items' order by row, where each row begins in it, and which row it is."""
+        order = np.argsort(self._layer.rows, kind="stable")
+        rows = self._layer.rows[order]
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        return order, starts, rows[starts]
 
 
 class _Span:
-    """The windows of a length: where they are refused, and which items of the layers are inside."""
+    """Windows of the same days: the items of each layer that are inside, and the rows of which they are refused."""
 
-    def __init__(
-        self, length: int, today: Moments, until: Moments, begins_ms: Moments, batch: Layer, speed: Layer
-    ) -> None:
+    def __init__(self, items: Sequence[tuple[_Items, Inside]], refused: Flags) -> None:
+        self.items, self.refused = items, refused
+
+
+def _spans(
+    plan: DailyPlan, today: Moments, begins_ms: Moments, ends_ms: Moments, batch: Layer, speed: Layer
+) -> dict[int, _Span]:
+    """Length to its windows."""
+    until, tomorrow = np.minimum(ends_ms, today), today + DAY_MS
+    of_batch, of_speed = _Items(batch, len(today)), _Items(speed, len(today))
+    # The speed layer's days, where none of them is missing, and the rows of which one is: these of no longer window.
+    live, behind = speed.inside(until, tomorrow), until < today - (SPEED_DAYS - 1) * DAY_MS
+    found: dict[int, _Span] = {}
+    last: _Span | None = None
+    for length in sorted({length for _, _, length in plan.windows}, reverse=True):
         since = today - (length - 1) * DAY_MS
-        live_since = np.maximum(until, since)
-        behind = live_since < today - (SPEED_DAYS - 1) * DAY_MS
-        self.refused = behind | ((since < begins_ms) & (since < until))
-        self.of_batch = batch.inside(since, until)
-        self.of_speed = speed.inside(live_since, today + DAY_MS)
+        inside = batch.inside(since, until)
+        whole = last is not None and not last.refused.any()
+        if last is not None and whole and inside is None and length > SPEED_DAYS:
+            # What is whole of a longer window is so of this one.
+            found[length] = last
+            continue
+        refused = (since < begins_ms) & (since < until)
+        if length > SPEED_DAYS:
+            refused |= behind
+            last = found[length] = _Span([(of_batch, inside), (of_speed, live)], refused)
+        else:
+            own = speed.inside(np.maximum(until, since), tomorrow)
+            found[length] = _Span([(of_batch, inside), (of_speed, own)], refused)
+    return found
 
 
-_Items: TypeAlias = tuple[Places, Column]
-"""Rows, and a partial for each."""
-
-
-def _selected(layer: Layer, inside: Inside, window: str, measure: str) -> _Items:
-    column = layer.column(window, measure)
-    return layer.rows[inside], Column(column.values[inside], column.valid[inside])
-
-
-def _together(measure: Measure, items: Sequence[_Items], rows: int) -> Column:
+def _together(measure: Measure, span: _Span, window: Window) -> Column:
     """Each row's partials as one."""
     if measure.kind.is_integer():
-        return _number(measure, items, rows)
-    texts = _texts(items, rows)
+        return _numbers(measure.how, span, [window])[window[0]]
+    texts = _texts(span, window)
     if measure.how in _ORDERED:
         found = [_ORDERED[measure.how](own, default=None) for own in texts]
     else:
@@ -264,41 +347,63 @@ def _together(measure: Measure, items: Sequence[_Items], rows: int) -> Column:
     return Column.of_list(found, pa.string())
 
 
-def _finished(measure: Measure, k: int | None, items: Sequence[_Items], refused: Flags) -> Column:
-    """Each row's value; null where it is refused."""
-    if measure.kind.is_integer():
-        found = _number(measure, items, len(refused))
-    elif measure.how == "counts":
-        lists = [top(own, k or 0) for own in _texts(items, len(refused))]
-        found = Column.of_list(lists, pa.list_(pa.string()))
+def _gathered(measure: Measure, k: int, span: _Span, window: Window) -> Column:
+    """Each row's value of what is no number on its way; null where it is refused."""
+    texts = _texts(span, window)
+    if measure.how == "counts":
+        found = Column.of_list([top(own, k) for own in texts], pa.list_(pa.string()))
     elif measure.how == "distinct":
-        found = Column.of_list([number(own) for own in _texts(items, len(refused))], pa.int64())
+        found = Column.of_list([number(own) for own in texts], pa.int64())
     else:
-        last = [_ORDERED[measure.how](own, default=None) for own in _texts(items, len(refused))]
+        last = [_ORDERED[measure.how](own, default=None) for own in texts]
         values = pa.array([None if one is None else one[PREFIX:] for one in last], pa.string())
         found = Column.of(values.cast(measure.of.to_pyarrow()))
-    return Column(found.values, found.valid & ~refused)
+    return Column(found.values, found.valid & ~span.refused)
 
 
-def _number(measure: Measure, items: Sequence[_Items], rows: int) -> Column:
-    start, combine = _COMBINED[measure.how]
-    found = np.full(rows, start, np.int64)
-    known = np.full(rows, measure.how == "sum")
-    for places, column in items:
-        if not column.valid.all():
-            places, column = places[column.valid], Column(column.values[column.valid], column.valid[column.valid])
-        combine.at(found, places, column.values)
-        known[places] = True
-    return Column(found, known)
+def _numbers(how: str, span: _Span, windows: Sequence[Window]) -> dict[str, Column]:
+    """Each row's values of several windows; null where they are refused."""
+    start, function = _COMBINED[how]
+    found = np.full((len(windows), len(span.refused)), start, np.int64)
+    known = np.full(found.shape, how == "sum")
+    for items, inside in span.items:
+        values, valid = items.numbers(windows, start, inside)
+        items.combine(function, found, values)
+        if how != "sum":
+            items.combine(np.logical_or, known, valid)
+    known &= ~span.refused
+    return {name: Column(found[place], known[place]) for place, (name, _) in enumerate(windows)}
 
 
-def _texts(items: Sequence[_Items], rows: int) -> list[list[str]]:
-    texts: list[list[str]] = [[] for _ in range(rows)]
-    for places, column in items:
-        for row, text in zip(places.tolist(), column.to_list(), strict=True):
-            if text is not None:
-                texts[row].append(text)
+def _texts(span: _Span, window: Window) -> list[list[str]]:
+    texts: list[list[str]] = [[] for _ in range(len(span.refused))]
+    for items, inside in span.items:
+        for row, text in items.texts(window, inside):
+            texts[row].append(text)
     return texts
+
+
+@dataclass(frozen=True)
+class _Derived:
+    name: str
+    kind: pa.DataType
+    inputs: list[str]
+    compute: Vectorised
+
+
+@functools.lru_cache(maxsize=1024)
+def _derived(plan: ById) -> list[_Derived]:
+    """What a plan computes from windows, and from what was computed before it."""
+    own: DailyPlan = plan.own
+    # Of numbers alone: lists and texts have no column form.
+    types = {name: kind for name, kind in own.schema if kind.is_numeric()}
+    types = {name: dt.int64 for name, _, _ in own.windows} | types
+    found = []
+    for computed in own.derived:
+        node = operation(computed.value, types)
+        inputs = [field.name for field in node.find(Field)]
+        found.append(_Derived(computed.name, computed.kind.to_pyarrow(), inputs, vectorised(node)))
+    return found
 
 
 _INT64 = np.iinfo(np.int64)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from playhead.columns import Column
+from playhead.columns import Column, Flags, all_of
 from playhead.declare import MOMENT, FeatureService, OnDemand
 from playhead.errors import DeclarationError
 
@@ -69,27 +70,36 @@ class Computing:
         self.view = view
         self._names = [each.rpartition(".")[2] for each in view.inputs]
         self._kinds = {name: pa.type_for_alias(kind) for name, kind in view.features.items()}
-        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._known = functools.lru_cache(maxsize=_KNOWN_ROWS)(self._row)
 
-    def columns(self, inputs: Mapping[str, Sequence[Any]], moments_ms: Sequence[int | None]) -> dict[str, Column]:
-        """As `computed`, column by column."""
-        given = [_seconds(moments_ms) if each == MOMENT else inputs[each] for each in self.view.inputs]
-        nothing = (None,) * len(self._kinds)
-        rows = [
-            nothing if moment is None else self._row(values) for moment, *values in zip(moments_ms, *given, strict=True)
-        ]
-        listed = zip(*rows, strict=True) if rows else ((),) * len(self._kinds)
+    def columns(self, inputs: Mapping[str, Column], at_ms: int, there: Flags) -> dict[str, Column]:
+        """As `computed`, column by column.
+
+        Args:
+            inputs: `group.feature` to a value for each row, or to one for all.
+            at_ms: the moment that all rows are of.
+            there: the rows of which all entities are known.
+        """
+        rows = len(there)
+        moment = _seconds([at_ms])[0]
+        given = [repeat(moment, rows) if each == MOMENT else _keys(inputs[each], rows) for each in self.view.inputs]
+        if all_of(there):
+            made = [*map(self._known, *given)]
+        else:
+            nothing = (None,) * len(self._kinds)
+            made = [self._known(*key) if own else nothing for own, *key in zip(there.tolist(), *given, strict=True)]
+        listed = zip(*made, strict=True) if made else ((),) * len(self._kinds)
         return {name: Column.of_list(own, kind) for (name, kind), own in zip(self._kinds.items(), listed, strict=True)}
 
-    def _row(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        key = tuple([tuple(value) if isinstance(value, list) else value for value in values])
-        made = self._known.get(key)
-        if made is None:
-            made = tuple(_row(self.view, dict(zip(self._names, values, strict=True))).values())
-            if len(self._known) >= _KNOWN_ROWS:
-                self._known.clear()
-            self._known[key] = made
-        return made
+    def _row(self, *key: Any) -> tuple[Any, ...]:
+        values = [[*value] if type(value) is tuple else value for value in key]
+        return tuple(_row(self.view, dict(zip(self._names, values, strict=True))).values())
+
+
+def _keys(column: Column, rows: int) -> Iterable[Any]:
+    """A column's values as a dictionary can hold them, for as many rows."""
+    values = [tuple(value) if type(value) is list else value for value in column.to_list()]
+    return repeat(values[0], rows) if len(values) == 1 else values
 
 
 def with_on_demand(service: FeatureService, rows: pa.Table, moments: pa.ChunkedArray) -> pa.Table:
@@ -131,7 +141,10 @@ def _row(view: OnDemand, inputs: Mapping[str, Any]) -> dict[str, Any]:
             f"on-demand view {view.name!r}: its function gave {', '.join(made) or 'nothing'}",
             hint=f"it is declared with {', '.join(view.features)}",
         )
-    return {name: _typed(view, name, made[name]) for name in view.features}
+    return {
+        name: value if type(value := made[name]) is _EXACT[kind] and value == value else _typed(view, name, value)
+        for name, kind in view.features.items()
+    }
 
 
 def _typed(view: OnDemand, name: str, value: Any) -> Any:
@@ -149,3 +162,5 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = MappingPro
     {"int64": ((int,), int), "float64": ((int, float), float), "string": ((str,), str)}
 )
 """Declared type to the Python types that a function may give for it, and what is made of them."""
+
+_EXACT = {kind: own for kind, (_, own) in _TYPES.items()}

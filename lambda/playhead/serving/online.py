@@ -99,6 +99,16 @@ def key_of(group: str, entity: str) -> bytes:
     return f"playhead:{group}:{entity}".encode()
 
 
+def keys_of(group: str, entities: Iterable[str], day: str = "") -> list[bytes]:
+    """The keys of many rows; of those of a day, with what `day_key` puts behind an entity.
+
+    >>> keys_of("listener", ["u1", "u2"]), keys_of("listener__today", ["u1"], "|86400000")
+    ([b'playhead:listener:u1', b'playhead:listener:u2'], [b'playhead:listener__today:u1|86400000'])
+    """
+    head = f"playhead:{group}:"
+    return [f"{head}{entity}{day}".encode() for entity in entities]
+
+
 class OnlineStore:
     """Reads and writes packed rows. Safe to share between threads.
 

@@ -8,18 +8,22 @@ per (entity, day).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from playhead.columns import Column, Flags, Places, concatenated
+from playhead.columns import Column, Flags
 from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Moments, Partials, Windows, merge, published_columns
 from playhead.plan import DailyPlan, Plan, today_of
 from playhead.relations import DAY_MS, day_key
-from playhead.serving.online import key_of
+from playhead.serving.online import key_of, keys_of
 from playhead.serving.packed import PackedColumns, PackedRow, Packer
 from playhead.serving.reading import Group, GroupRows, PlainGroup, Status, statuses
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 EVERYBODY = ""
 """The entity of the row that says E for all."""
@@ -90,9 +94,9 @@ class _Asked:
         # The speed layer's rows of days before E need not be read.
         self._ages = _live_days(day_ms, self._end_ms)
         self.keys = [key_of(merge.end.name, EVERYBODY)]
-        self.keys += [key_of(merge.published.name, entity) for entity in entities]
+        self.keys += keys_of(merge.published.name, entities)
         for age in range(self._ages):
-            self.keys += [key_of(merge.today.name, day_key(entity, day_ms - age * DAY_MS)) for entity in entities]
+            self.keys += keys_of(merge.today.name, entities, day_key("", day_ms - age * DAY_MS))
 
     def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows | None:
         """As of `playhead.serving.reading.Asked`."""
@@ -104,65 +108,47 @@ class _Asked:
         # has had nothing since. So E must have been seen before the rows were read.
         if everybodys > self._end_ms or _live_days(self._day_ms, everybodys) > self._ages:
             return None
-        published = merge.published.columns(rows[1 : count + 1])
-        live = [merge.today.columns(rows[1 + count * age : 1 + count * (age + 1)]) for age in range(1, self._ages + 1)]
-        unreadable = first is not None and not isinstance(first, PackedRow)
-        refused = np.logical_or.reduce([np.full(count, unreadable), published.refused, *(day.refused for day in live)])
+        published, live = merge.published.columns(rows[1 : count + 1]), merge.today.columns(rows[count + 1 :])
+        refused = published.refused | self._by_day(live.refused).any(axis=0)
+        if first is not None and not isinstance(first, PackedRow):
+            refused[:] = True
         # Rows come before the row for all: meanwhile an entity's own is ahead of it.
         ends = np.maximum(everybodys, published.stamps)
         return self._merged(published, live, ends, refused, at_ms)
 
     def _merged(
-        self, published: PackedColumns, live: Sequence[PackedColumns], ends: Moments, refused: Flags, at_ms: int
+        self, published: PackedColumns, live: PackedColumns, ends: Moments, refused: Flags, at_ms: int
     ) -> GroupRows:
-        plan, day_ms = self._merge.plan, self._day_ms
-        lags = (day_ms - ends) // DAY_MS
-        # An older row is of somebody who has had nothing in the longest window since: its windows are empty.
-        newest = published.present & (published.stamps == ends)
-        counted = np.flatnonzero(newest & (lags >= LAGS[0]) & (lags <= LAGS[-1]))
-        batch = Windows(counted, lags[counted], _Taken(published, counted))
-        # Of an E further ahead no window was published, so that none which needs it is whole.
-        begins = np.where(lags < LAGS[0], ends, ends - plan.longest * DAY_MS)
-        made = merge(plan, np.full(len(ends), at_ms, np.int64), begins, ends, batch, self._speed(live))
-        columns = {name: Column(own.values, own.valid & ~refused) for name, own in made.columns.items()}
+        plan, rows = self._merge.plan, np.arange(self._rows)
+        lags = (self._day_ms - ends) // DAY_MS
+        # An older row is of somebody who has had nothing in the longest window since: its windows are empty. Of an E
+        # further ahead no window was published, so that none which needs it is whole.
+        ahead = lags < LAGS[0]
+        counted = published.present & (published.stamps == ends) & ~ahead & (lags <= LAGS[-1])
+        usual = min(max((self._day_ms - self._merge.end_ms) // DAY_MS, LAGS[0]), LAGS[-1])
+        begins = np.where(ahead, ends, ends - plan.longest * DAY_MS)
+        batch = Windows(rows, np.where(counted, lags, usual), published.where(counted))
+        days = np.repeat(self._day_ms - np.arange(self._ages) * DAY_MS, self._rows)
+        speed = Partials(np.concatenate([rows] * self._ages), days, live)
+        made = merge(plan, np.full(self._rows, at_ms, np.int64), begins, ends, batch, speed)
+        columns, stale = made.columns, made.stale
+        if refused.any():
+            columns = {name: Column(own.values, own.valid & ~refused) for name, own in columns.items()}
         stamps, known = self._stamps(published, live, ends)
-        stale = np.logical_or.reduce(list(made.stale.values()))
-        status = statuses((refused, Status.REFUSED), (stale, Status.STALE), (known, Status.PRESENT))
-        return GroupRows(columns, status, Column(stamps, known & ~refused), dict(made.stale))
+        some = [(flags, Status.STALE) for flags in stale.values()]
+        status = statuses((refused, Status.REFUSED), *some, (known, Status.PRESENT))
+        return GroupRows(columns, status, Column(stamps, known & ~refused), stale)
 
-    def _speed(self, live: Sequence[PackedColumns]) -> Partials:
-        places = [np.flatnonzero(day.present) for day in live]
-        days = [np.full(len(own), self._day_ms - age * DAY_MS, np.int64) for age, own in enumerate(places)]
-        values = {
-            measure.name: concatenated([day[measure.name].take(own) for day, own in zip(live, places, strict=True)])
-            for measure in self._merge.plan.measures
-        }
-        return Partials(np.concatenate(places), np.concatenate(days), values)
-
-    def _stamps(self, published: PackedColumns, live: Sequence[PackedColumns], ends: Moments) -> tuple[Moments, Flags]:
+    def _stamps(self, published: PackedColumns, live: PackedColumns, ends: Moments) -> tuple[Moments, Flags]:
         """The newest of what each entity was made from, and whether there is any."""
-        stamps = np.where(published.present, np.minimum(ends, self._day_ms), np.iinfo(np.int64).min)
-        known = published.present.copy()
-        for day in live:
-            stamps = np.where(day.present, np.maximum(stamps, day.stamps), stamps)
-            known |= day.present
-        return stamps, known
+        never = np.iinfo(np.int64).min
+        own = np.where(published.present, np.minimum(ends, self._day_ms), never)
+        lives = self._by_day(np.where(live.present, live.stamps, never)).max(axis=0)
+        return np.maximum(own, lives), published.present | self._by_day(live.present).any(axis=0)
 
-
-class _Taken(Mapping[str, Column]):
-    """Some rows of columns, taken when they are asked for."""
-
-    def __init__(self, columns: PackedColumns, places: Places) -> None:
-        self._columns, self._places = columns, places
-
-    def __getitem__(self, name: str) -> Column:
-        return self._columns[name].take(self._places)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
+    def _by_day(self, lives: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+        """A line for each of the speed layer's days."""
+        return lives.reshape(self._ages, self._rows)
 
 
 def _live_days(day_ms: int, end_ms: int) -> int:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags
+from playhead.columns import Column, Flags, Numbers, all_of
 from playhead.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -85,19 +85,19 @@ class _Kind:
     decode: Callable[[bytes], Any] | None = None
 
 
-class PackedColumns(Mapping[str, Column]):
+class PackedColumns(Numbers):
     """Rows of one group, column by column; a column is read when it is asked for.
 
     Attributes:
         present: which rows there are.
-        refused: which are there and not this reader's, as of `Refused`. Their values are null, as are those of no row.
+        refused: which are there and not this reader's, as of `Refused`. Their values are null.
         stamps: event timestamps in epoch milliseconds; 0 where nothing is present.
     """
 
     def __init__(
         self,
         places: Mapping[str, tuple[int, _Kind]],
-        rows: Sequence[bytes | None],
+        rows: Sequence[bytes],
         present: Flags,
         refused: Flags,
         stamps: npt.NDArray[np.int64],
@@ -112,14 +112,18 @@ class PackedColumns(Mapping[str, Column]):
         slots, valid = self._slots[place], self._valid[place]
         if kind.decode is None:
             return Column(slots.view(np.float64) if kind.code == "d" else slots, valid)
-        values = np.empty(len(slots), np.object_)
-        kept = valid.copy()
-        for row in np.flatnonzero(valid).tolist():
-            start = int(slots[row]) & _NULL
+        starts, lengths = slots & _NULL, slots >> 32
+        values, kept, decode = np.empty(len(slots), np.object_), valid, kind.decode
+        parts = zip(self._rows, starts.tolist(), (starts + lengths).tolist(), valid.tolist(), strict=True)
+        for place, (row, start, end, known) in enumerate(parts):
+            if not known:
+                continue
             try:
-                values[row] = kind.decode((self._rows[row] or b"")[start : start + (int(slots[row]) >> 32)])
+                values[place] = decode(row[start:end])
             except (struct.error, ValueError):
-                kept[row] = False  # damaged inside: no value, and never another
+                # Damaged inside: no value, and never another.
+                kept = kept.copy()
+                kept[place] = False
         return Column(values, kept)
 
     def __iter__(self) -> Iterator[str]:
@@ -127,6 +131,19 @@ class PackedColumns(Mapping[str, Column]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def numbers(self, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """As of `Numbers`."""
+        places = [self._places[name][0] for name in names]
+        return self._slots[places], self._valid[places]
+
+    def where(self, kept: Flags) -> PackedColumns:
+        """The same with null values in all rows but these."""
+        if all_of(kept):
+            return self
+        return PackedColumns(
+            self._places, self._rows, self.present, self.refused, self.stamps, self._slots, self._valid & kept
+        )
 
 
 class Packer:
@@ -160,7 +177,7 @@ class Packer:
         self._fixed = struct.Struct(f"{HEADER.format}{self._bitmap_bytes}s{slots}")
         self._dtype = np.dtype(
             [
-                ("identity", f"V{_IDENTITY_BYTES}"),
+                ("identity", "<u8", (_IDENTITY_BYTES // 8,)),
                 ("at", "<i8"),
                 ("nulls", "<u8", (self._bitmap_bytes // 8,)),
                 ("slots", "<i8", (len(types),)),
@@ -171,6 +188,8 @@ class Packer:
         self._checksum = zlib.crc32(repr(types).encode())
         self._head = (VERSION, len(types), self._checksum, bytes.fromhex(fingerprint))
         self._identity = HEADER.pack(*self._head, 0)[:_IDENTITY_BYTES]
+        self._words = np.frombuffer(self._identity, "<u8")
+        self._blank = self._pack(0, {})
 
     @classmethod
     def of(cls, plan: Plan) -> Packer:
@@ -210,37 +229,44 @@ class Packer:
         except (struct.error, ValueError):
             return Refused("damaged")
 
-    def columns(self, rows: Sequence[bytes | None]) -> PackedColumns:
-        """Many rows at once, column by column; None where there is none."""
-        size = self._fixed.size
-        mine = np.array([row is not None and row[:_IDENTITY_BYTES] == self._identity for row in rows], np.bool_)
-        lengths = np.array([0 if row is None else len(row) for row in rows], np.int64)
-        mine &= lengths >= size
-        places = np.flatnonzero(mine)
-        heads = b"".join([row[:size] for row, own in zip(rows, mine.tolist(), strict=True) if own and row is not None])
-        read = np.frombuffer(heads, self._dtype)
-        slots = np.zeros((len(self._columns), len(rows)), np.int64)
-        slots[:, places] = read["slots"].T
-        nulls = np.unpackbits(read["nulls"].view(np.uint8), axis=1, bitorder="little")[:, : len(self._columns)]
-        valid = np.zeros(slots.shape, np.bool_)
-        valid[:, places] = nulls.T == 0
-        stamps = np.zeros(len(rows), np.int64)
-        stamps[places] = read["at"]
-        present = mine & self._adds_up(slots, valid, lengths)
-        refused = np.array([row is not None for row in rows], np.bool_) & ~present
-        return PackedColumns(self._places, rows, present, refused, stamps, slots, valid & present)
+    def columns(self, rows: Sequence[bytes | None], absent: bytes | None = None) -> PackedColumns:
+        """Many rows at once, column by column.
+
+        Args:
+            rows: None where there is none.
+            absent: a row of this packer, whose values stand where there is none; nulls by default.
+        """
+        size, blank = self._fixed.size, absent or self._blank
+        there, whole = np.ones(len(rows), np.bool_), [row for row in rows if row is not None]
+        if len(whole) < len(rows):
+            there = np.array([row is not None for row in rows], np.bool_)
+            whole = [blank if row is None else row for row in rows]
+        lengths = [*map(len, whole)]
+        even = lengths.count(size) == len(rows)
+        heads = whole if even else [row[:size].ljust(size, b"\0") for row in whole]
+        read = np.frombuffer(b"".join(heads), self._dtype)
+        slots, nulls = np.ascontiguousarray(read["slots"].T), read["nulls"]
+        valid = np.ones(slots.shape, np.bool_)
+        if np.count_nonzero(nulls):
+            bits = np.unpackbits(nulls.view(np.uint8), axis=1, bitorder="little")
+            valid = np.ascontiguousarray(bits.T[: len(slots)]) == 0
+        mine = (read["identity"] == self._words).all(axis=1)
+        if self._variable or not even:
+            mine &= self._adds_up(slots, valid, np.array(lengths, np.int64))
+        if all_of(mine):
+            return PackedColumns(self._places, whole, there, ~mine, np.where(there, read["at"], 0), slots, valid)
+        present = mine & there
+        stamps = np.where(present, read["at"], 0)
+        return PackedColumns(self._places, whole, present, ~mine, stamps, slots, valid & mine)
 
     def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:
         """Whether a row's texts and lists follow each other up to its end."""
         size = self._fixed.size
-        found: Flags
-        if not self._variable:
-            found = lengths == size
-            return found
+        found: Flags = lengths >= size
         known, own = valid[self._variable], slots[self._variable]
-        parts = np.where(known, own >> 32, 0)
+        parts = np.where(known, own >> 32 & _NULL, 0)
         ends = size + np.cumsum(parts, axis=0)
-        found = ((own & _NULL == ends - parts) | ~known).all(axis=0) & (ends[-1] == lengths)
+        found &= ((own & _NULL == ends - parts) | ~known).all(axis=0) & (size + parts.sum(axis=0) == lengths)
         return found
 
     def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:

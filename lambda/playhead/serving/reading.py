@@ -15,7 +15,7 @@ import numpy.typing as npt
 from playhead.columns import Column, Flags
 from playhead.plan import DailyPlan, Plan
 from playhead.relations import DAY_MS, milliseconds
-from playhead.serving.online import OnlineStore, key_of
+from playhead.serving.online import OnlineStore, keys_of
 from playhead.serving.packed import Packer
 
 
@@ -45,7 +45,7 @@ class GroupRows:
         columns: feature to a value for each entity; without a row that of an empty window, or null.
         status: of each entity; `STALE` when it is so of any feature.
         stamps: event timestamp of the newest row that it was made from, epoch milliseconds; null without a row.
-        stale: feature to the entities of which it is, where that can be.
+        stale: feature to the entities of which it is; features of which none is are left out.
     """
 
     columns: Mapping[str, Column]
@@ -55,11 +55,12 @@ class GroupRows:
 
     def status_of(self, feature: str) -> Statuses:
         """Of a feature's values: an entity's, but for windows that are not stale where others are."""
-        if feature not in self.stale:
+        if not self.stale:
             return self.status
-        known = np.where(self.stamps.valid, Status.PRESENT, Status.MISSING)
-        own = np.where(self.stale[feature], Status.STALE, np.where(self.status == Status.STALE, known, self.status))
-        found: Statuses = own.astype(np.uint8)
+        known = np.where(self.stamps.valid, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
+        found = np.where(self.status == Status.STALE, known, self.status)
+        if feature in self.stale:
+            found[self.stale[feature] & (found != Status.REFUSED)] = Status.STALE
         return found
 
 
@@ -135,7 +136,7 @@ class PlainGroup:
     ) -> None:
         self.packer = packer
         self.fingerprint = packer.fingerprint
-        self.empty = empty
+        self.absent = packer.pack(0, empty)
         self.ttl_ms = None if ttl is None else milliseconds(ttl)
 
     @classmethod
@@ -147,7 +148,7 @@ class PlainGroup:
 
     def ask(self, entities: Sequence[str], _day_ms: int) -> Asked:
         """As of `Group`."""
-        return _PlainAsked(self, [key_of(self.packer.name, entity) for entity in entities])
+        return _PlainAsked(self, keys_of(self.packer.name, entities))
 
 
 class _PlainAsked:
@@ -156,20 +157,19 @@ class _PlainAsked:
         self._group = group
 
     def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows:
-        packed = self._group.packer.columns(rows)
-        missing = ~(packed.present | packed.refused)
-        columns: Mapping[str, Column] = packed
-        if missing.any():
-            empty = self._group.empty
-            columns = {name: _with_empty(packed[name], empty.get(name), missing) for name in packed}
+        packed = self._group.packer.columns(rows, self._group.absent)
         status = statuses((packed.present, Status.PRESENT), (packed.refused, Status.REFUSED))
-        stamps = Column(packed.stamps, packed.present)
-        if self._group.ttl_ms is not None:
-            old = packed.present & (packed.stamps < at_ms - self._group.ttl_ms)
-            if old.any():
-                status[old] = Status.STALE
-                columns = {name: Column(own.values, own.valid & ~old) for name, own in columns.items()}
-        return GroupRows(columns, status, stamps)
+        found = GroupRows(packed, status, Column(packed.stamps, packed.present))
+        return found if self._group.ttl_ms is None else _within(found, at_ms - self._group.ttl_ms)
+
+
+def _within(found: GroupRows, since_ms: int) -> GroupRows:
+    """The rows, without the values of those from before a moment."""
+    old = found.stamps.valid & (found.stamps.values < since_ms)
+    if not old.any():
+        return found
+    columns = {name: Column(own.values, own.valid & ~old) for name, own in found.columns.items()}
+    return GroupRows(columns, np.where(old, np.uint8(Status.STALE), found.status), found.stamps)
 
 
 def statuses(*cases: tuple[Flags, Status]) -> Statuses:
@@ -178,12 +178,6 @@ def statuses(*cases: tuple[Flags, Status]) -> Statuses:
     for flags, status in reversed(cases):
         found[flags] = status
     return found
-
-
-def _with_empty(column: Column, empty: int | float | None, missing: Flags) -> Column:
-    if empty is None:
-        return column
-    return Column(np.where(missing, empty, column.values), column.valid | missing)
 
 
 def _midnight_ms(at_ms: int) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from playhead.columns import Column, Places
 from playhead.declarations import Declarations
-from playhead.declare import MOMENT, FeatureGroup, FeatureService, OnDemand
+from playhead.declare import FeatureGroup, FeatureService, OnDemand
 from playhead.errors import InputError, UnsupportedError
 from playhead.on_demand import Computing, keys_of
 from playhead.plan import Plan
@@ -21,6 +21,8 @@ from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import online_group
 from playhead.serving.packed import Value
 from playhead.serving.reading import Status, Statuses, read_groups
+
+_STATUS_NAMES = [status.name.lower() for status in Status]
 
 REQUEST_KEYS = ("user_id",)
 CANDIDATE_KEYS = ("track_id", "artist_id")
@@ -63,7 +65,7 @@ class Fetched:
 
     def status_table(self) -> pa.Table:
         """The status of each value, as text, in the columns of `to_arrow`."""
-        names = np.array([status.name.lower() for status in Status])
+        names = np.array(_STATUS_NAMES)
         return pa.table({name: names[np.broadcast_to(own, self.rows)] for name, own in self.statuses.items()})
 
     def to_numpy(self, names: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
@@ -72,7 +74,9 @@ class Fetched:
         Args:
             names: which features, in this order; all that are numbers when None.
         """
-        wanted = [n for n, kind in self.kinds.items() if kind in (pa.int64(), pa.float64())] if names is None else names
+        wanted = names
+        if wanted is None:
+            wanted = [name for name, column in self.columns.items() if not column.values.dtype.hasobject]
         made = np.empty((self.rows, len(wanted)), np.float64)
         for place, name in enumerate(wanted):
             made[:, place] = self.columns[name].to_floats()
@@ -129,6 +133,7 @@ class _View:
         self.defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self.columns}
         asked = [each.partition(".") for view in service.on_demand for each in view.inputs]
         self.inputs = [(f"{plan.name}.{name}", name) for own, _, name in asked if own == plan.name]
+        self.names = list(dict.fromkeys(name for _, name in [*self.columns, *self.inputs]))
 
 
 class _Computed:
@@ -183,18 +188,21 @@ class VectorService:
         found, at_ms = read_groups(
             store, [(view.group, keyed.unique) for view, keyed in zip(self.views, known, strict=True)], clock_s
         )
-        columns, statuses, stamps, inputs = {}, {}, {}, {}
+        columns, statuses, stamps = {}, {}, {}
+        inputs: dict[str, Column] = {}
         counts: Counter[tuple[str, str]] = Counter()
         for view, keyed, group in zip(self.views, known, found, strict=True):
-            for code, count in zip(*np.unique(group.status, return_counts=True), strict=True):
-                counts[view.name, Status(code).name.lower()] += int(count)
+            for code, count in enumerate(np.bincount(group.status).tolist()):
+                if count:
+                    counts[view.name, _STATUS_NAMES[code]] += count
             if view.columns:
                 stamps[view.name] = keyed.spread(group.stamps)
+            read = {name: keyed.spread(group.columns[name]) for name in view.names}
+            inputs |= {each: read[name] for each, name in view.inputs}
+            status = keyed.spread_status(group.status)
             for column, name in view.columns:
-                columns[column] = keyed.spread(group.columns[name]).filled(view.defaults[name])
-                statuses[column] = keyed.spread_status(group.status_of(name))
-            for each, name in view.inputs:
-                inputs[each] = keyed.spread(group.columns[name])
+                columns[column] = read[name].filled(view.defaults[name])
+                statuses[column] = keyed.spread_status(group.status_of(name)) if group.stale else status
         for own in self.computed:
             keys = [entities.get(key, _NOBODY) for key in own.keys]
             made, there = _computed(own, keys, inputs, at_ms)
@@ -270,11 +278,12 @@ class _Keyed:
     def __init__(self, asked: str | Sequence[str | None] | None) -> None:
         self.is_list = not (asked is None or isinstance(asked, str))
         listed = [asked] if asked is None or isinstance(asked, str) else asked
-        places: dict[str, int] = {}
-        own = [-1 if entity is None else places.setdefault(entity, len(places)) for entity in listed]
-        self.rows, self.unique = len(listed), list(places)
-        self.places: Places = np.array(own, np.int64)
-        self._in_order = own == list(range(len(places)))
+        self.rows, self.unique = len(listed), [entity for entity in dict.fromkeys(listed) if entity is not None]
+        self.places: Places = np.arange(self.rows)
+        self._in_order = len(self.unique) == self.rows
+        if not self._in_order:
+            places: dict[str | None, int] = {entity: place for place, entity in enumerate(self.unique)}
+            self.places = np.array([places.get(entity, -1) for entity in listed], np.int64)
 
     def spread(self, column: Column) -> Column:
         """A value for each row from one for each entity."""
@@ -294,13 +303,7 @@ def _computed(
     own: _Computed, keys: Sequence[_Keyed], inputs: Mapping[str, Column], at_ms: int
 ) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
     """The features of an on-demand view, and where all its entities are known."""
-    rows = max((key.rows for key in keys), default=1)
-    there = np.ones(rows, np.bool_)
+    there = np.ones(max((key.rows for key in keys), default=1), np.bool_)
     for key in keys:
         there &= key.places >= 0
-    lists = {
-        each: inputs[each].to_list() * (rows if len(inputs[each]) == 1 else 1)
-        for each in own.computing.view.inputs
-        if each != MOMENT
-    }
-    return own.computing.columns(lists, [at_ms if each else None for each in there.tolist()]), there
+    return own.computing.columns(inputs, at_ms, there), there

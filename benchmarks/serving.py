@@ -1,0 +1,297 @@
+"""The suite `serving`: vectors of a listener and a hundred tracks, from the store and over HTTP, beside Feast's own."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import feast
+import httpx
+import orjson
+from redis import Redis
+
+from benchmarks import feast_redis
+from benchmarks.feast_redis import ROWS_AT_ONCE
+from benchmarks.ground import Say, free_ports, on_free_ports
+from benchmarks.jobs import environment_of
+from benchmarks.measuring import goals_met, quantile
+from benchmarks.open_loop import Answers, open_loop
+from benchmarks.options import Options
+from benchmarks.vectors import SERVICE, World, fill, keys_of, plain_values
+from playhead import stack
+from playhead.config import LOCALHOST, Settings, load_settings
+from playhead.declarations import Declarations, load_declarations
+from playhead.errors import StackError
+from playhead.serving import registry
+from playhead.serving.online import OnlineStore
+from playhead.serving.online_features import OnlineFeatures
+from playhead.serving.packed import Packer
+
+PER_S = 200
+"""Requests over HTTP."""
+
+GOALS = {
+    "fast_p99_ms": (2, "at most"),
+    "ratio_to_raw": (4, "at most"),
+    "ratio_to_feast": (10, "at least"),
+    "http_p99_ms": (5, "at most"),
+    "ratio_to_feast_serve": (5, "at least"),
+    "ratio_to_feast_push": (5, "at least"),
+}
+
+_IN_A_ROW = 10
+"""Requests of a variant, before the next one's turn; Feast has one turn for so many of the others."""
+
+_WRITING_ROUNDS = 5
+_SAMPLED = 100
+_BODIES = 500
+_WARM_UP_PER_S, _WARM_UP_SECONDS = 20, 3.0
+_SECONDS_TO_START = 60.0
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A running Redis with rows of everybody, this project's and Feast's own."""
+
+    settings: Settings
+    declarations: Declarations
+    world: World
+    client: Redis
+    online: OnlineStore
+    feast_repo: Path
+    feast_store: feast.FeatureStore
+    say: Say
+    options: Options
+
+
+def run(say: Say, options: Options) -> dict[str, Any]:
+    """Measure; returns the figures by name, as JSON values."""
+    with _open_ground(say, options) as ground:
+        figures = _fetched(ground) | _written(ground) | _over_http(ground) | _sizes(ground)
+    return figures | {"goals": goals_met(GOALS, figures)}
+
+
+@contextlib.contextmanager
+def _open_ground(say: Say, options: Options) -> Iterator[Ground]:
+    with tempfile.TemporaryDirectory(prefix="playhead-bench-", ignore_cleanup_errors=True) as folder:
+        settings = on_free_ports(load_settings(Path(folder)))
+        declarations, world, at_ms = load_declarations(), World.of(options.serving_tracks), int(time.time() * 1_000)
+        try:
+            stack.start(settings, ("redis",))
+            with contextlib.closing(Redis(**settings.redis.client())) as client:
+                online = OnlineStore(client, "the benchmark's")
+                say(f"serving: rows of {len(world.users):,} listeners and {len(world.tracks):,} tracks")
+                fill(online, declarations, world, at_ms)
+                repo = Path(folder) / "feast"
+                own = feast_redis.make_repo(repo, settings)
+                feast_redis.apply(own, repo, declarations, settings)
+                feast_redis.fill(own, online, declarations, world, at_ms)
+                yield Ground(settings, declarations, world, client, online, repo, own, say, options)
+        finally:
+            stack.stop(settings)
+
+
+# --- in one process ------------------------------------------------------------------------------------------------
+
+
+class _Noting(OnlineStore):
+    """Notes which keys were read last."""
+
+    keys: Sequence[bytes] = ()
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        self.keys = keys
+        return super().get(keys)
+
+
+def _fetched(ground: Ground) -> dict[str, Any]:
+    requests = ground.world.requests(ground.options.serving_requests, seed=1)
+    latencies = _latencies_ms(_variants(ground, requests), len(requests))
+    figures = {
+        f"{name}_p{share}_ms": round(quantile(own, share / 100), 3)
+        for name, own in latencies.items()
+        for share in (50, 99)
+    }
+    ground.say(f"serving: in one process: {figures}")
+    return figures | {
+        "ratio_to_raw": round(figures["fast_p50_ms"] / figures["raw_p50_ms"], 2),
+        "ratio_to_feast": round(figures["feast_redis_p50_ms"] / figures["fast_p50_ms"], 1),
+    }
+
+
+def _variants(ground: Ground, requests: Sequence[dict[str, Any]]) -> dict[str, Callable[[int], Any]]:
+    """What is timed, by the number of a request."""
+    declarations, service = ground.declarations, ground.declarations.service(SERVICE)
+    noting = _Noting(ground.client, "the benchmark's")
+    online, noted = OnlineFeatures(ground.online, declarations), OnlineFeatures(noting, declarations)
+    # Before E is known, a fetch reads more.
+    noted.fetch(SERVICE, requests[0])
+    keys = []
+    for request in requests:
+        noted.fetch(SERVICE, request)
+        keys.append(noting.keys)
+    registry.apply(ground.settings, declarations)
+    sdk, own = registry.open_feature_store(ground.settings), ground.feast_store
+    read = [f"{group.name}:{name}" for group in service.inputs for name in service.features_of(group)]
+    of_feast, rows = own.get_feature_service(SERVICE), [feast_redis.entity_rows(request) for request in requests]
+    return {
+        "fast": lambda n: online.fetch(SERVICE, requests[n]).to_numpy(),
+        "raw": lambda n: ground.client.mget(keys[n]),
+        "feast_sdk": lambda n: sdk.get_online_features(read, rows[n], full_feature_names=True),
+        "feast_redis": lambda n: own.get_online_features(of_feast, rows[n], full_feature_names=True),
+    }
+
+
+def _latencies_ms(variants: dict[str, Callable[[int], Any]], requests: int) -> dict[str, list[float]]:
+    """Of each variant, in turns, so that what else the machine does meets them all."""
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for call, number in itertools.product(variants.values(), range(min(requests, _IN_A_ROW))):
+        call(number)
+    # As the server does: what is there by now is not looked through again.
+    gc.collect()
+    gc.freeze()
+    for start in range(0, requests, _IN_A_ROW):
+        for name, call in variants.items():
+            turns = 1 if name.startswith("feast") else _IN_A_ROW
+            for number in range(start, min(start + turns, requests)):
+                began = time.perf_counter()
+                call(number)
+                found[name].append((time.perf_counter() - began) * 1_000)
+    return found
+
+
+# --- written -------------------------------------------------------------------------------------------------------
+
+
+def _written(ground: Ground) -> dict[str, Any]:
+    """Rows of listeners a second, from values to Redis, both ways in turns."""
+    plan, packer = ground.declarations.plan("listener"), Packer.of(ground.declarations.plan("listener"))
+    users = [f"new-{n}" for n in range(ROWS_AT_ONCE)]
+    rows = dict(plain_values(plan, ground.world, users))
+    now_ms = int(time.time() * 1_000)
+    lists = {name: [values[name] for values in rows.values()] for name, _ in plan.schema}
+    frame = feast_redis.frame({plan.key: users, **lists}, now_ms)
+    ours_s: list[float] = []
+    feasts_s: list[float] = []
+    for _ in range(_WRITING_ROUNDS):
+        began = time.perf_counter()
+        ground.online.write(plan.name, ((user, packer.pack(now_ms, values)) for user, values in rows.items()))
+        ours_s.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        ground.feast_store.write_to_online_store(plan.name, frame)
+        feasts_s.append(time.perf_counter() - began)
+    figures = {
+        "writes_per_s": round(len(rows) / quantile(ours_s, 0.5)),
+        "feast_push_rows_per_s": round(len(rows) / quantile(feasts_s, 0.5)),
+    }
+    ground.say(f"serving: written: {figures}")
+    return figures | {"ratio_to_feast_push": round(quantile(feasts_s, 0.5) / quantile(ours_s, 0.5), 1)}
+
+
+def _sizes(ground: Ground) -> dict[str, Any]:
+    """Memory of an entity's rows in Redis, keys included."""
+    rng, now_ms = random.Random(1), int(time.time() * 1_000)
+    found = {}
+    for group in ground.declarations.service(SERVICE).inputs:
+        plan = ground.declarations.plan(group.name)
+        entities = ground.world.entities(plan.key)
+        sampled = rng.sample(entities, min(_SAMPLED, len(entities)))
+        sizes = [ground.client.memory_usage(key) or 0 for e in sampled for key in keys_of(plan, e, now_ms)]
+        found[group.name] = round(sum(sizes) / len(sampled))
+    return {"bytes_per_entity": found}
+
+
+# --- over HTTP -----------------------------------------------------------------------------------------------------
+
+
+def _over_http(ground: Ground) -> dict[str, Any]:
+    requests, port = ground.world.requests(_BODIES, seed=2), ground.settings.serve.port
+    (feasts_port,) = free_ports(1)
+    ours = [orjson.dumps(_body(request)) for request in requests]
+    feasts = [orjson.dumps(feast_redis.body(request)) for request in requests]
+    serve = [_command("playhead"), "serve"]
+    with _running(ground, serve, f"http://{LOCALHOST}:{port}/ready"):
+        http = _asked(ground, port, "/v1/features", ours)
+    feast_serve = [
+        _command("feast"),
+        "--chdir",
+        str(ground.feast_repo),
+        "serve",
+        "--host",
+        LOCALHOST,
+        "--port",
+        str(feasts_port),
+    ]
+    with _running(ground, [*feast_serve, "--no-access-log"], f"http://{LOCALHOST}:{feasts_port}/health"):
+        feasts_own = _asked(ground, feasts_port, "/get-online-features", feasts)
+    figures = {
+        "http_p50_ms": round(http.quantile_ms(0.5), 2),
+        "http_p99_ms": round(http.quantile_ms(0.99), 2),
+        "http_per_s": round(http.per_s, 1),
+        "feast_serve_p50_ms": round(feasts_own.quantile_ms(0.5), 2),
+        "feast_serve_p99_ms": round(feasts_own.quantile_ms(0.99), 2),
+        "feast_serve_per_s": round(feasts_own.per_s, 1),
+    }
+    ground.say(f"serving: over HTTP at {PER_S} a second: {figures}")
+    return figures | {"ratio_to_feast_serve": round(figures["feast_serve_p50_ms"] / figures["http_p50_ms"], 1)}
+
+
+def _asked(ground: Ground, port: int, path: str, bodies: Sequence[bytes]) -> Answers:
+    open_loop(port, path, bodies, _WARM_UP_PER_S, _WARM_UP_SECONDS)
+    return open_loop(port, path, bodies, PER_S, ground.options.serving_seconds)
+
+
+def _body(request: Mapping[str, Any]) -> dict[str, Any]:
+    pairs = zip(request["track_id"], request["artist_id"], strict=True)
+    candidates = [{"track_id": track, "artist_id": artist} for track, artist in pairs]
+    return {"service": SERVICE, "user_id": request["user_id"], "candidates": candidates}
+
+
+@contextlib.contextmanager
+def _running(ground: Ground, command: Sequence[str], url: str) -> Iterator[None]:
+    """A server that answers; ended at the end.
+
+    Raises:
+        StackError: it does not answer in time, or has ended.
+    """
+    log = ground.settings.home / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment_of(ground.settings),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ground.settings.home,
+        )
+    try:
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise StackError(f"{command[0]} does not answer at {url}: {log.read_text()[-2_000:]}")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        process.terminate()
+        process.wait(_SECONDS_TO_START)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=_POLL_SECONDS * 10).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _command(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
