@@ -240,7 +240,7 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`."""
+        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`, `labelled/`."""
         return self.lake_path or self.home / "lake"
 
     @property
