@@ -6,17 +6,23 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from features.entities import is_play, is_skip
-from playhead.checks.causes import Cause
+from playhead.checks.causes import Attributed, Cause, attribute
 from playhead.checks.skew import Skew
 from playhead.config import CheckSettings, Settings
+from playhead.days import begin_ms_of
 from playhead.declarations import Declarations
 from playhead.declare import Count, FeatureGroup, sliding
+from playhead.relations import DAY_MS
+from playhead.serving.served_table import served_schema
 from playhead.serving.spine import columns_of
 from playhead.serving.vectors import Vectors
-from tests.world import DECLARED, SERVED, SERVICE, World, changes, listening, world_of
+from tests.lake import write_events
+from tests.world import DECLARED, SERVED, SERVICE, TODAY, World, as_row, changes, listening, world_of
 
 
 @pytest.fixture
@@ -128,3 +134,49 @@ def test_a_fallback_is_named(world: World) -> None:
     skew = world.check()
     assert shares(skew) == {Cause.FALLBACK: skew.mismatches}
     assert skew.mismatches
+
+
+@pytest.mark.parametrize(
+    ("status", "view", "cause"),
+    [
+        ("stale", "track", Cause.TTL),
+        ("stale", "track_daily", Cause.BATCH_LAG),
+        ("refused", "track", Cause.VERSION),
+    ],
+)
+def test_what_the_log_says_of_a_row_comes_first(settings: Settings, status: str, view: str, cause: Cause) -> None:
+    feature = {"track": "track__plays_1h", "track_daily": "track_daily__plays_7d"}[view]
+    row = dict.fromkeys(served_schema(SERVICE, DECLARED).names) | {
+        "serve_time": begin_ms_of(TODAY) * 1_000,
+        "track_id": "t1",
+        "statuses": [(view, status)],
+    }
+    served = pa.Table.from_pylist([row], served_schema(SERVICE, DECLARED))
+    found = attribute(settings, DECLARED, SERVICE, served, {feature: np.array([True])})
+    assert found == {feature: {0: Attributed(cause)}}
+
+
+def test_a_row_that_was_on_its_way_over_midnight_is_propagation_lag(settings: Settings) -> None:
+    noon = begin_ms_of(TODAY) - DAY_MS // 2
+    plays = [
+        as_row(
+            event_id=f"e{n}",
+            user_id="u1",
+            track_id="t1",
+            artist_id="a1",
+            event_type="PLAY",
+            event_time_ms=at_ms,
+            kafka_offset=n,
+        )
+        for n, at_ms in enumerate([noon, begin_ms_of(TODAY) - 5_000])
+    ]
+    write_events(settings.lake, plays)
+    row = dict.fromkeys(served_schema(SERVICE, DECLARED).names) | {
+        "serve_time": (begin_ms_of(TODAY) + 2_000) * 1_000,
+        "track_id": "t1",
+        "track_daily__plays_7d": 1,
+        "track_daily__event_timestamp_ms": noon + 1_000,
+    }
+    served = pa.Table.from_pylist([row], served_schema(SERVICE, DECLARED))
+    found = attribute(settings, DECLARED, SERVICE, served, {"track_daily__plays_7d": np.array([True])})
+    assert found == {"track_daily__plays_7d": {0: Attributed(Cause.PROPAGATION_LAG, 2_000 + 4_000)}}
