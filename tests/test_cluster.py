@@ -84,6 +84,7 @@ def test_the_newest_row_wins_on_every_node(store: OnlineStore) -> None:
     assert done.written + done.ignored == len(rows)
     assert store.read(packer, [*newest, "nobody"]) == [*(PackedRow(a, {"plays": a}) for a in newest.values()), None]
     assert store.count(packer.name) == len(newest)
+    assert store.held()[packer.name].rows > 0
     assert store.write(packer.name, [("e1", packer.pack(-1, {}))]) == Written(0, 1)
     assert store.delete(packer.name) == len(newest)
     assert store.count(packer.name) == 0

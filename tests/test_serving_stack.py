@@ -159,6 +159,13 @@ def test_rows_are_kept_as_long_as_is_said(store: OnlineStore, packer: Packer) ->
     assert 3_500 < store._client.ttl(key_of(packer.name, forgotten)) <= 3_600
 
 
+def test_what_is_held_of_a_group_is_told_from_a_sample(store: OnlineStore, packer: Packer) -> None:
+    store.write(packer.name, [(f"e{n}", packer.pack(0, {"plays": n})) for n in range(3_000)])
+    held = store.held(20_000)[packer.name]
+    assert held.rows == pytest.approx(3_000, rel=0.2)
+    assert len(packer.pack(0, {})) < held.bytes_per_row < 400
+
+
 def test_a_group_is_counted_and_deleted_apart_from_groups_with_like_names(store: OnlineStore) -> None:
     name = uuid4().hex
     schema = [("plays", ibis.dtype("int64"))]

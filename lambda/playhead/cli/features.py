@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     features = typer.Typer(help="What is declared in features/, and what of it is deployed.", no_args_is_help=True)
     features.command("list")(list_groups)
     features.command("show", no_args_is_help=True)(show_group)
+    features.command()(online)
     features.command()(plan)
     features.command()(apply)
     app.add_typer(features, name="features")
@@ -60,6 +61,26 @@ def list_groups(home: Home = None, config: Config = None, as_json: Json = False)
     for service in services:
         typer.echo(f"{service['service']}: {', '.join(service['groups'])}")
     typer.echo(f"lake: {lake}")
+
+
+def online(home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Show what the online store holds of each group: about how many rows, and the memory of each. Needs `playhead up`.
+
+    It is told from a sample. Of windows of days there is a row per entity (__published) and one per day (__today).
+    """
+    from dataclasses import asdict
+
+    from playhead.serving.online import open_online_store
+
+    with open_online_store(settings_of(home, config).redis) as store:
+        found = store.held()
+    if as_json:
+        typer.echo(json.dumps({group: asdict(own) for group, own in found.items()}, indent=2))
+        return
+    rows = table("group", "rows, about", "bytes a row", "MB")
+    for group, own in found.items():
+        rows.add_row(group, f"{own.rows:,}", f"{own.bytes_per_row:,}", f"{own.rows * own.bytes_per_row / 1e6:,.1f}")
+    show(rows)
 
 
 def show_group(name: FeatureName, sql: Sql = None, as_json: Json = False) -> None:

@@ -52,6 +52,7 @@ _Row = tuple[bytes, bytes, int]
 KEPT_EMPTY = timedelta(days=3)
 """How long a row is kept that says what no row says: so long it still keeps older ones out."""
 
+_PREFIX = b"playhead:"
 _ROWS_PER_CALL = 256
 _CALLS_PER_ROUND_TRIP = 16
 _KEYS_PER_SCAN = 5_000
@@ -65,6 +66,14 @@ class Written:
 
     written: int
     ignored: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the store holds of a group: about so many rows, and the memory of each, with its key and Redis's own."""
+
+    rows: int
+    bytes_per_row: int
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,32 @@ class OnlineStore:
         """How many entities of a group have a row."""
         # A scan may give a key twice while the server resizes its table.
         return len(set(self._scan(group)))
+
+    def held(self, sample: int = 2_000) -> dict[str, Held]:
+        """What the store holds of each group, told from so many random rows of each node."""
+        sizes: dict[str, list[tuple[float, int]]] = {}
+        with self._answering():
+            nodes = [n.redis_connection for n in self._client.get_primaries()] if self._slot_of else [self._client]
+            for node in nodes:
+                drawn = self._each(node, [("RANDOMKEY",)] * sample)
+                keys = [key for key in drawn if key is not None and key.startswith(_PREFIX)]
+                share = node.dbsize() / max(1, len(drawn))
+                used = self._each(node, [("MEMORY USAGE", key) for key in keys])
+                for key, size in zip(keys, used, strict=True):
+                    if size is not None:  # forgotten meanwhile
+                        sizes.setdefault(key.split(b":", 2)[1].decode(), []).append((share, size))
+        return {
+            group: Held(round(sum(share for share, _ in own)), round(sum(size for _, size in own) / len(own)))
+            for group, own in sorted(sizes.items())
+        }
+
+    @staticmethod
+    def _each(node: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        with node.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            found: list[Any] = pipeline.execute()
+        return found
 
     def delete(self, group: str) -> int:
         """Delete every row of a group; return how many there were."""
