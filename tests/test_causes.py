@@ -21,13 +21,28 @@ from playhead.relations import DAY_MS
 from playhead.serving.served_table import served_schema
 from playhead.serving.spine import columns_of
 from playhead.serving.vectors import Vectors
+from tests.conftest import settings_on_free_ports
 from tests.lake import write_events
 from tests.world import DECLARED, SERVED, SERVICE, TODAY, World, as_row, changes, listening, world_of
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return world_of(settings_on_free_ports(tmp_path_factory.mktemp("clean") / "home"), listening())
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One event of a hundred is late."""
+    events, rng = listening(), random.Random(3)
+    for event in events:
+        event["late"] = rng.random() < 0.01
+    return world_of(settings_on_free_ports(tmp_path_factory.mktemp("late") / "home"), events)
+
+
 @pytest.fixture
-def world(settings: Settings) -> World:
-    return world_of(settings, listening())
+def world(clean: World) -> World:
+    return replace(clean)
 
 
 def shares(skew: Skew) -> Counter[str]:
@@ -69,12 +84,8 @@ def test_a_batch_that_is_two_days_late_differs_in_nothing(world: World) -> None:
     assert world.check().mismatches == 0
 
 
-def test_late_events_are_named(settings: Settings) -> None:
-    events, rng = listening(), random.Random(3)
-    for event in events:
-        event["late"] = rng.random() < 0.01
-    world = world_of(settings, events)
-    world.batch_behind = 2
+def test_late_events_are_named(late: World) -> None:
+    world = replace(late, batch_behind=2)
     world.serve()
     skew = world.check()
     found = shares(skew)
@@ -82,11 +93,8 @@ def test_late_events_are_named(settings: Settings) -> None:
     assert found[Cause.LATE_EVENT] >= 0.95 * skew.mismatches, found
 
 
-def test_late_events_that_the_backfill_has_healed_are_named_in_every_group(settings: Settings) -> None:
-    events, rng = listening(), random.Random(3)
-    for event in events:
-        event["late"] = rng.random() < 0.01
-    world = world_of(settings, events)
+def test_late_events_that_the_backfill_has_healed_are_named_in_every_group(late: World) -> None:
+    world = replace(late)
     world.backfill()
     world.serve()
     skew = world.check("as-corrected")

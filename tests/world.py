@@ -7,6 +7,7 @@ online store is as it was at the moment, packed and merged by the server's own c
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -41,15 +42,15 @@ from tests.parity.streams import START_MS, as_table
 DECLARED = load_declarations()
 SERVICE = DECLARED.service("listener_v1")
 FIRST = datetime.fromtimestamp(START_MS / 1_000, UTC).date() + DAY
-DAYS = 6
+DAYS = 5
 TODAY = FIRST + (DAYS - 1) * DAY
-SERVED = 150
+SERVED = 100
 Event = dict[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
 
 
 def listening(seed: int = 1) -> list[Event]:
-    """Six days of a few listeners who play, skip and finish tracks of a few artists."""
+    """Five days of a few listeners who play, skip and finish tracks of a few artists."""
     rng, events, now_ms = random.Random(seed), [], begin_ms_of(FIRST)
     while now_ms < end_ms_of(TODAY):
         now_ms += rng.randrange(1_000, 400_000)
@@ -87,9 +88,10 @@ class World:
     fallback: str | None = None
 
     def serve(self, delay_ms: int = 0, seed: int = 5) -> None:
-        """Serve vectors on the last day, and log them; the store gets each row so much after its time."""
+        """Serve vectors on the last day, and log them and no others; the store gets each row so much after its time."""
         rng, rows = random.Random(seed), list[dict[str, Any]]()
         path = self.settings.lake / "served" / "listener_v1"
+        shutil.rmtree(path, ignore_errors=True)
         table = ServedTable(path, served_schema(SERVICE, DECLARED), "served")
         table.create()
         service = VectorService(self.declarations.service("listener_v1"), self.declarations)
