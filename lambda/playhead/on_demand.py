@@ -92,8 +92,9 @@ class Computing:
         return {name: Column.of_list(own, kind) for (name, kind), own in zip(self._kinds.items(), listed, strict=True)}
 
     def _row(self, *key: Any) -> tuple[Any, ...]:
-        values = [[*value] if type(value) is tuple else value for value in key]
-        return tuple(_row(self.view, dict(zip(self._names, values, strict=True))).values())
+        given = zip(self._names, key, strict=True)
+        inputs = {name: [*value] if type(value) is tuple else value for name, value in given}
+        return tuple(_row(self.view, inputs).values())
 
 
 def _keys(column: Column, rows: int) -> Iterable[Any]:

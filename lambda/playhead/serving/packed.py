@@ -327,6 +327,10 @@ def _type_name(group: str, feature: str, dtype: dt.DataType) -> str:
 def _encode_list(values: Sequence[str | None]) -> bytes:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is no list")
+    texts = [value for value in values if value is not None]
+    if len(texts) == len(values) and (joined := "".join(texts)).isascii():
+        # A byte for each character: all at once.
+        return struct.pack(f"<{len(texts) + 1}I", len(texts), *map(len, texts)) + joined.encode()
     parts = [None if value is None else value.encode() for value in values]
     lengths = [_NULL if part is None else len(part) for part in parts]
     return b"".join((struct.pack(f"<{len(parts) + 1}I", len(parts), *lengths), *(part or b"" for part in parts)))
