@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
-from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_type
 
@@ -21,46 +19,10 @@ from playhead.lake_files import finished_files
 from playhead.serving.delta import delta_table
 from playhead.serving.lake_rows import Feature, ViewRows, numbered
 
-PLACE = "__place"
-"""A column of the spine that `write_as_of` reads: the order of rows."""
+AT, HELD = "at", "held"
+"""Columns of `rows_of`."""
 
-_AT, _SPINE, _HELD, _CREATED, _ALL = "at", "spine", "held", "created", "all"
-
-
-def write_as_of(
-    spark: SparkSession,
-    spine: Path,
-    timestamp: str,
-    views: Sequence[ViewRows],
-    defaults: Mapping[str, Any],
-    output: Path,
-) -> dict[str, int]:
-    """Write the spine with the values that held at each row's moment; no row comes to the driver.
-
-    Args:
-        spark: the session.
-        spine: a Parquet file with the views' keys, `timestamp`, other columns, and `PLACE`.
-        timestamp: name of the column of moments.
-        views: where the values are.
-        defaults: feature to what stands in place of null.
-        output: folder of Parquet files, in the spine's order, without `PLACE`. It must not exist.
-
-    Returns:
-        Feature to the number of its nulls, those too that a default has filled.
-    """
-    # Not INT96, which has no time zone.
-    spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-    frame = spark.read.parquet(str(spine))
-    columns = [column for column in frame.columns if column != PLACE]
-    frame = as_of(spark, frame, timestamp, views)
-    names = [feature.name for view in views for feature in view.features]
-    counts, nulls = Observation(), [f.sum(f.isnull(_column(name)).cast("long")).alias(name) for name in names]
-    # Above the sort, whose sample of the rows would be counted too.
-    ordered = frame.orderBy(PLACE).observe(counts, f.count(f.lit(1)).alias(_ALL), *nulls)
-    filled = [f.coalesce(_column(n), f.lit(defaults[n])).alias(n) if n in defaults else _column(n) for n in names]
-    ordered.select(*map(_column, columns), *filled).write.parquet(str(output))
-    found = counts.get
-    return {name: found[name] or 0 for name in names}
+_SPINE, _CREATED = "spine", "created"
 
 
 def as_of(spark: SparkSession, spine: DataFrame, timestamp: str, views: Sequence[ViewRows]) -> DataFrame:
@@ -76,52 +38,52 @@ def as_of(spark: SparkSession, spine: DataFrame, timestamp: str, views: Sequence
         The spine's columns, then the features of each view, in no order.
     """
     for view in views:
-        spine = _joined(spine, timestamp, view, _rows(spark, view))
+        spine = _joined(spine, timestamp, view, rows_of(spark, view))
     return spine
 
 
 def _joined(spine: DataFrame, timestamp: str, view: ViewRows, rows: DataFrame) -> DataFrame:
     keys, types = numbered("key", view.keys), dict(rows.dtypes)
-    asked = [_column(column).cast(types[key]).alias(key) for key, (column, _) in zip(keys, view.keys, strict=True)]
-    both = spine.select(*asked, _column(timestamp).alias(_AT), f.struct("*").alias(_SPINE)).unionByName(
+    asked = [named(column).cast(types[key]).alias(key) for key, (column, _) in zip(keys, view.keys, strict=True)]
+    both = spine.select(*asked, named(timestamp).alias(AT), f.struct("*").alias(_SPINE)).unionByName(
         rows, allowMissingColumns=True
     )
     # At one moment rows come before the spine; of these the one created last, and null is the first.
-    order = [f.col(_AT), f.isnotnull(_SPINE), f.col(_CREATED)]
+    order = [f.col(AT), f.isnotnull(_SPINE), f.col(_CREATED)]
     before = Window.partitionBy(*keys).orderBy(*order).rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    found = both.withColumn(_HELD, f.last(_HELD, ignorenulls=True).over(before)).where(f.isnotnull(_SPINE))
-    known = functools.reduce(operator.and_, (f.isnotnull(column) for column in [*keys, _AT]))
-    absent = known & f.isnull(_HELD)
+    found = both.withColumn(HELD, f.last(HELD, ignorenulls=True).over(before)).where(f.isnotnull(_SPINE))
+    known = functools.reduce(operator.and_, (f.isnotnull(column) for column in [*keys, AT]))
+    absent = known & f.isnull(HELD)
     names = numbered("value", view.features)
     values = [_value(view, each, name, absent) for each, name in zip(view.features, names, strict=True)]
     return found.select(f"{_SPINE}.*", *values)
 
 
 def _value(view: ViewRows, feature: Feature, name: str, absent: Column) -> Column:
-    value = f.col(_HELD)[name]
+    value = f.col(HELD)[name]
     if view.ttl is not None:
-        age_us = f.unix_micros(_AT) - f.unix_micros(f.col(_HELD)[_AT])
+        age_us = f.unix_micros(AT) - f.unix_micros(f.col(HELD)[AT])
         value = f.when(age_us <= view.ttl // timedelta(microseconds=1), value)
     if feature.empty is not None:
         value = f.when(absent, f.lit(feature.empty)).otherwise(value)
     return (value if feature.kind is None else value.cast(from_arrow_type(feature.kind))).alias(feature.name)
 
 
-def _rows(spark: SparkSession, view: ViewRows) -> DataFrame:
-    """Columns key_…, at, created, and `held`, a struct of `at` and value_…"""
+def rows_of(spark: SparkSession, view: ViewRows) -> DataFrame:
+    """A view's rows, but those without a key or time: key_…, `AT`, created, and `HELD`, a struct of `AT` and value_…"""
     source = _source(spark, view)
     columns = [] if source is None else source.columns
     values = [
-        (_column(each.column) if each.column in columns else f.lit(None)).alias(name)
+        (named(each.column) if each.column in columns else f.lit(None)).alias(name)
         for each, name in zip(view.features, numbered("value", view.features), strict=True)
     ]
     if source is None:
         source = spark.range(0).select(*(f.lit(None).cast("string").alias(c) for _, c in view.keys), *_stamps(view))
-    at = _column(view.timestamp).cast("timestamp").alias(_AT)
-    created = _column(view.created).cast("timestamp") if view.created else f.lit(None).cast("timestamp")
-    keys = [_column(c).alias(key) for key, (_, c) in zip(numbered("key", view.keys), view.keys, strict=True)]
-    rows = source.select(*keys, at, created.alias(_CREATED), f.struct(at, *values).alias(_HELD))
-    return rows.dropna(subset=[*numbered("key", view.keys), _AT])
+    at = named(view.timestamp).cast("timestamp").alias(AT)
+    created = named(view.created).cast("timestamp") if view.created else f.lit(None).cast("timestamp")
+    keys = [named(c).alias(key) for key, (_, c) in zip(numbered("key", view.keys), view.keys, strict=True)]
+    rows = source.select(*keys, at, created.alias(_CREATED), f.struct(at, *values).alias(HELD))
+    return rows.dropna(subset=[*numbered("key", view.keys), AT])
 
 
 def _stamps(view: ViewRows) -> list[Column]:
@@ -141,6 +103,7 @@ def _source(spark: SparkSession, view: ViewRows) -> DataFrame | None:
     return spark.read.option("mergeSchema", "true").parquet(*map(str, files)) if files else None
 
 
-def _column(name: str) -> Column:
+def named(name: str) -> Column:
+    """The column of a name, dots and all."""
     quoted = name.replace("`", "``")
     return f.col(f"`{quoted}`")

@@ -18,7 +18,9 @@ from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
 from playhead.serving.online_merge import EVERYBODY, end_packer, kept_published, published_packer
 
-_DAY_MS = "day_ms"
+DAY = "day_ms"
+"""Of a day in a list that `partials_of` reads: its first millisecond."""
+
 _RESULT = "written long, ignored long"
 
 
@@ -32,7 +34,7 @@ def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: R
         redis: where the store is.
     """
     measures = [measure.name for measure in plan.measures]
-    day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(_DAY_MS)
+    day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(DAY)
     days = f.collect_list(f.struct(day_ms, *measures)).alias("days")
     write = functools.partial(
         _write_rows,
@@ -70,7 +72,7 @@ def _write_rows(
     packer, keep = published_packer(plan), kept_published(plan)
 
     def packed(batch: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        columns = published(plan, _partials(batch["days"]), end_ms, batch.num_rows)
+        columns = published(plan, partials_of(batch["days"]), end_ms, batch.num_rows)
         rows = zip(*(column.to_list() for column in columns.values()), strict=True)
         for entity, values in zip(batch["entity"].to_pylist(), rows, strict=True):
             yield entity, packer.pack(end_ms, dict(zip(columns, values, strict=True)))
@@ -79,11 +81,11 @@ def _write_rows(
         yield from (_counted(store.write(packer.name, packed(batch), keep=keep)) for batch in batches)
 
 
-def _partials(days: pa.ListArray) -> Partials:
-    """Lists of an entity's days, one for each row."""
+def partials_of(days: pa.ListArray) -> Partials:
+    """Lists of days, one for each row; a day is a struct of `DAY` and the measures."""
     items = days.flatten()
-    values = {name: Column.of(items.field(name)) for name in items.type.names if name != _DAY_MS}
-    return Partials(days.value_parent_indices().to_numpy(), items.field(_DAY_MS).to_numpy(), values)
+    values = {name: Column.of(items.field(name)) for name in items.type.names if name != DAY}
+    return Partials(days.value_parent_indices().to_numpy(), items.field(DAY).to_numpy(), values)
 
 
 def _write_lists(

@@ -127,12 +127,12 @@ def _merged(asked: pa.Table, view: MergedRows, memory_mb: int | None) -> pa.Tabl
         of_batch["at"].cast(_MS).cast(pa.int64()).to_numpy(),
         {measure.name: Column.of(of_batch[measure.name]) for measure in view.plan.measures},
     )
-    return merge(view.plan, moments, _begins(view, ends), ends, batch, _together(speed, view.plan)).values
+    return merge(view.plan, moments, begins_of(view.missing_ms, ends), ends, batch, _together(speed, view.plan)).values
 
 
-def _begins(view: MergedRows, ends: Moments) -> Moments:
+def begins_of(missing_ms: Sequence[int], ends: Moments) -> Moments:
     """After the last day before each E that is missing."""
-    missing = np.array([UNPUBLISHED - DAY_MS, *view.missing_ms], np.int64)
+    missing = np.array([UNPUBLISHED - DAY_MS, *missing_ms], np.int64)
     begins: Moments = missing[np.searchsorted(missing, ends) - 1] + DAY_MS
     return begins
 

@@ -21,9 +21,7 @@ from playhead.declarations import Declarations
 from playhead.errors import InputError, UnsupportedError
 from playhead.serving.feast_offline import Cut, inputs_of, views_of
 from playhead.serving.inputs import Inputs
-from playhead.serving.lake_rows import ViewRows
 from playhead.serving.manifest import Manifest, check_again, declared_as, manifest_path, read_manifest, sha256_of
-from playhead.serving.offline_merge import MergedRows
 from playhead.serving.registry import applied_service, open_feature_store
 from playhead.serving.spine import (
     EVENT_TIMESTAMP,
@@ -88,7 +86,7 @@ def build_training_set(
 
     Raises:
         UnknownName: no such service.
-        UnsupportedError: `known_at` for windows of days; on Spark windows of days, on-demand views and `known_at`.
+        UnsupportedError: `known_at` for windows of days; on Spark `known_at` at all.
         InputError: a spine or an output that cannot be used, a registry that is behind the declarations, or a backfill
             that is not there or not of these declarations.
     """
@@ -225,27 +223,24 @@ def _write_on_spark(
     settings: Settings, declarations: Declarations, manifest: Manifest, rows: pa.Table, output: Path
 ) -> dict[str, int]:
     # Here, because nothing else in this layer starts a JVM.
-    from playhead.batch.asof import PLACE, write_as_of
+    from playhead.batch.merged import PLACE
     from playhead.batch.session import spark_session
+    from playhead.batch.training_set import write_training_set
 
+    if KNOWN_AT in rows.column_names:
+        raise UnsupportedError(
+            f"training sets on Spark: no column {KNOWN_AT!r}", hint='set offline.engine to "duckdb", or leave it out'
+        )
     declared = declarations.service(manifest.service)
     store = open_feature_store(settings, {"cut": manifest.cut, "inputs": manifest.inputs})
-    views = [store.get_feature_view(group.name) for group in declared.groups]
     refs = [f"{group.name}:{feature}" for group in declared.groups for feature in declared.features_of(group)]
-    joined = views_of(store.config, views, refs)
-    plain = [view for view in joined if isinstance(view, ViewRows)]
-    beyond = [view.plan.name for view in joined if isinstance(view, MergedRows)] + [v.name for v in declared.on_demand]
-    if beyond or KNOWN_AT in rows.column_names:
-        raise UnsupportedError(
-            f"training sets on Spark: {', '.join(beyond) or KNOWN_AT}: no windows of days, on-demand views, {KNOWN_AT}",
-            hint='set offline.engine to "duckdb"',
-        )
-    defaults = {name.replace(".", "__"): value for name, value in declared.defaults.items()}
+    refs += [each.replace(".", ":") for view in declared.on_demand for each in view.inputs]
+    views = views_of(store.config, [store.get_feature_view(group.name) for group in declared.inputs], refs)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         spine, draft = Path(folder) / "spine.parquet", Path(folder) / output.name
         pq.write_table(rows.append_column(PLACE, pa.array(np.arange(rows.num_rows))), spine)
         with spark_session(settings) as spark:
-            nulls = write_as_of(spark, spine, EVENT_TIMESTAMP, plain, defaults, draft)
+            nulls = write_training_set(spark, spine, EVENT_TIMESTAMP, declared, views, draft)
         output.unlink(missing_ok=True)
         draft.replace(output)
     return nulls
