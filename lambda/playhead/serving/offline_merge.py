@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from playhead.columns import Column, concatenated
-from playhead.merge import SPEED_DAYS, UNPUBLISHED, Moments, Partials, day_of, merge
+from playhead.items import Moments
+from playhead.merge import SPEED_DAYS, UNPUBLISHED, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
 from playhead.serving.asof import Feature, ViewRows, as_key, as_of, check_columns, moments_of, rows_within
