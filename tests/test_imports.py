@@ -36,6 +36,7 @@ ALONE = (
     "declarations",
     "dimensions",
     "gathered",
+    "items",
     "on_demand",
     "checked",
     "compile",

@@ -104,8 +104,10 @@ def used(settings: Settings) -> Settings:
     skew = {"values": 1_000, "matches": 998, "mismatches": 2}
     differing = {"request_id": EVIL, "entities": {"user_id": "u1"}, "serve_time": NOW.isoformat(), "served": 3}
     differing |= {"service": "listener_v1", "feature": value["feature"], "served_event_timestamp_ms": None}
-    features = [value | {"mismatches": 2, "null_served": 1, "null_offline": 0}]
-    save(settings, "skew", **skew, features=features, differences=[differing | {"offline": 4}])
+    features = [value | {"mismatches": 2, "null_served": 1, "null_offline": 0, "causes": {"late_event": 2}}]
+    skew |= {"causes": {"late_event": 2}, "lag_ms": None}
+    differing |= {"offline": 4, "cause": "late_event", "lag_ms": None}
+    save(settings, "skew", **skew, features=features, differences=[differing])
     save(
         settings, "quality", days={"2025-03-03": day_of("2025-03-03", failed=True), "2025-03-02": day_of("2025-03-02")}
     )
@@ -146,6 +148,11 @@ def test_the_page_needs_nothing_else(used: Settings) -> None:
     assert all(str(link["href"]).startswith("#") for link in page.all("a"))
     assert not [name for _, attributes in page.attributes for name in attributes if name.startswith("on")]
     assert "default-src 'none'" in html
+
+
+def test_the_cause_of_skew_is_told(used: Settings) -> None:
+    text = page_of(gathered(used)).text
+    assert "2 of 1,000 values (late event 2): listener__plays_1h (2)." in text
 
 
 def test_what_a_file_says_is_text(used: Settings) -> None:

@@ -10,9 +10,9 @@ never silently short.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import ibis.expr.datatypes as dt
 import numpy as np
@@ -20,9 +20,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from ibis.expr.operations import Field
 
-from playhead.columns import Column, Flags, Places, all_of, numbers_of
+from playhead.columns import Column, Flags, Places, numbers_of
 from playhead.expressions import ById, Vectorised, operation, vectorised
 from playhead.gathered import number, top, united
+from playhead.items import Inside, Items, Layer, Moments, Window
 from playhead.nodes import Measure
 from playhead.plan import DailyPlan
 from playhead.relations import DAY_MS, PREFIX
@@ -33,37 +34,8 @@ SPEED_DAYS = 3
 UNPUBLISHED = 0
 """The E of what was never published."""
 
-Moments: TypeAlias = npt.NDArray[np.int64]
-"""Epoch milliseconds, one for each row."""
-
-Inside: TypeAlias = Flags | None
-"""Which of a layer's items are inside a window; None: all."""
-
-Window: TypeAlias = tuple[str, str]
-"""A feature, and the measure that it is a window of."""
-
 LAGS = range(-1, SPEED_DAYS)
 """By how many days E may be behind the day of q, for what is published of windows. A day ahead it is after a replay."""
-
-
-class Layer(Protocol):
-    """What a layer knows, an item for each row and day, or for each row; see `Partials` and `Windows`.
-
-    An item that is null tells nothing.
-    """
-
-    @property
-    def rows(self) -> Places:
-        """Which row each item is of, from 0."""
-
-    def inside(self, since_ms: Moments, until_ms: Moments) -> Inside:
-        """The items from `since_ms` to before `until_ms` of their rows, both midnights."""
-
-    def column(self, window: str, measure: str) -> Column:
-        """The items' partials for a window of a measure: int64 or text."""
-
-    def numbers(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], Flags]:
-        """Those of int64 for several windows, as of `playhead.columns.Numbers`."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +157,7 @@ def published(plan: DailyPlan, partials: Partials, end_ms: int, rows: int) -> di
         The columns of `published_columns`, a value for each row.
     """
     found: dict[str, Column] = {}
-    measures, items = {measure.name: measure for measure in plan.measures}, _Items(partials, rows)
+    measures, items = {measure.name: measure for measure in plan.measures}, Items(partials, rows)
     for name, measure, length in plan.windows:
         for lag in LAGS:
             today = end_ms + lag * DAY_MS
@@ -259,51 +231,10 @@ def merge(
     return Merged({n: columns[n] for n in names}, {n: stale[n] for n in names if n in stale}, plan.arrow_schema)
 
 
-class _Items:
-    """The items of a layer, brought to rows."""
-
-    def __init__(self, layer: Layer, rows: int) -> None:
-        self._layer, self._rows = layer, rows
-
-    def numbers(self, windows: Sequence[Window], nothing: int, inside: Inside) -> tuple[Moments, Flags]:
-        """Of each window the items' values, `nothing` where there is none, and where there is one."""
-        values, valid = self._layer.numbers(windows)
-        if inside is not None:
-            valid = valid & inside
-        return values if all_of(valid) else np.where(valid, values, nothing), valid
-
-    def texts(self, window: Window, inside: Inside) -> Iterator[tuple[int, str]]:
-        """Rows and texts; those of a row in no order."""
-        column = self._layer.column(*window)
-        places = np.flatnonzero(column.valid if inside is None else column.valid & inside)
-        return zip(self._layer.rows[places].tolist(), column.values[places].tolist(), strict=True)
-
-    def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
-        """Bring values of items, a line for each window, to what was found of their rows."""
-        if self._one_each:
-            function(found, values, out=found)
-        elif values.size:
-            order, starts, rows = self._by_row
-            found[:, rows] = function(found[:, rows], function.reduceat(values[:, order], starts, axis=1))
-
-    @functools.cached_property
-    def _one_each(self) -> bool:
-        rows = self._layer.rows
-        return len(rows) == self._rows and all_of(rows == np.arange(len(rows)))
-
-    @functools.cached_property
-    def _by_row(self) -> tuple[Places, Places, Places]:
-        """The items' order by row, where each row begins in it, and which row it is."""
-        order = np.argsort(self._layer.rows, kind="stable")
-        rows = self._layer.rows[order]
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        return order, starts, rows[starts]
-
-
 class _Span:
     """Windows of the same days: the items of each layer that are inside, and the rows of which they are refused."""
 
-    def __init__(self, items: Sequence[tuple[_Items, Inside]], refused: Flags) -> None:
+    def __init__(self, items: Sequence[tuple[Items, Inside]], refused: Flags) -> None:
         self.items, self.refused = items, refused
 
 
@@ -312,7 +243,7 @@ def _spans(
 ) -> dict[int, _Span]:
     """Length to its windows."""
     until, tomorrow = np.minimum(ends_ms, today), today + DAY_MS
-    of_batch, of_speed = _Items(batch, len(today)), _Items(speed, len(today))
+    of_batch, of_speed = Items(batch, len(today)), Items(speed, len(today))
     # The speed layer's days, where none of them is missing, and the rows of which one is: these of no longer window.
     live, behind = speed.inside(until, tomorrow), until < today - (SPEED_DAYS - 1) * DAY_MS
     found: dict[int, _Span] = {}

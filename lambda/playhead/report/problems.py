@@ -235,7 +235,7 @@ def _skew(facts: Facts) -> Iterator[Problem]:
         worst = sorted((f for f in skew.features if f.mismatches), key=lambda f: -f.mismatches)
         names = _first([f"{f.feature} ({f.mismatches:,})" for f in worst])
         causes = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in skew.causes.items())
-        detail = f"{skew.mismatches:,} of {skew.values:,} values ({causes}): {names}."
+        detail = f"{skew.mismatches:,} of {skew.values:,} values{f' ({causes})' if causes else ''}: {names}."
         yield Problem(
             title="Served values differ from the offline store", detail=detail, section="skew", stage=Stage.SKEW
         )

@@ -6,7 +6,7 @@ A result that cannot be read, or that an older version wrote in another shape, i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -109,7 +109,7 @@ class FeatureSkew:
     mismatches: int
     null_served: int
     null_offline: int
-    causes: Mapping[str, int]
+    causes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +124,8 @@ class Difference:
     served_event_timestamp_ms: int | None
     served: Any
     offline: Any
-    cause: str
-    lag_ms: int | None
+    cause: str = "not known"
+    lag_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +136,10 @@ class Skew:
     values: int
     matches: int
     mismatches: int
-    causes: Mapping[str, int]
-    lag_ms: Mapping[str, int] | None
     features: tuple[FeatureSkew, ...]
     differences: tuple[Difference, ...]
+    causes: Mapping[str, int] = field(default_factory=dict)
+    lag_ms: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from playhead.columns import Column, concatenated
 from playhead.errors import UnsupportedError
-from playhead.merge import SPEED_DAYS, UNPUBLISHED, Moments, Partials, day_of, merge
+from playhead.items import Moments
+from playhead.merge import SPEED_DAYS, UNPUBLISHED, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
 from playhead.serving.asof import as_key, as_of, check_columns, moments_of

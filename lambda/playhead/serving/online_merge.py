@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from playhead.columns import Column, Flags
-from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Moments, Partials, Windows, merge, published_columns
+from playhead.items import Moments
+from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Partials, Windows, merge, published_columns
 from playhead.plan import DailyPlan, Plan, today_of
 from playhead.relations import DAY_MS, day_key
 from playhead.serving.online import key_of, keys_of

@@ -1,0 +1,83 @@
+"""Items that a layer of the Lambda merge knows, brought to the rows that are merged."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from playhead.columns import Column, Flags, Places, all_of
+
+Moments: TypeAlias = npt.NDArray[np.int64]
+"""Epoch milliseconds, one for each row."""
+
+Inside: TypeAlias = Flags | None
+"""Which of a layer's items are inside a window; None: all."""
+
+Window: TypeAlias = tuple[str, str]
+"""A feature, and the measure that it is a window of."""
+
+
+class Layer(Protocol):
+    """What a layer knows, an item for each row and day, or for each row; see `playhead.merge.Partials` and
+    `playhead.merge.Windows`.
+
+    An item that is null tells nothing.
+    """
+
+    @property
+    def rows(self) -> Places:
+        """Which row each item is of, from 0."""
+
+    def inside(self, since_ms: Moments, until_ms: Moments) -> Inside:
+        """The items from `since_ms` to before `until_ms` of their rows, both midnights."""
+
+    def column(self, window: str, measure: str) -> Column:
+        """The items' partials for a window of a measure: int64 or text."""
+
+    def numbers(self, windows: Sequence[Window]) -> tuple[npt.NDArray[np.int64], Flags]:
+        """Those of int64 for several windows, as of `playhead.columns.Numbers`."""
+
+
+class Items:
+    """Brings the items of a layer to rows, of which there are so many."""
+
+    def __init__(self, layer: Layer, rows: int) -> None:
+        self._layer, self._rows = layer, rows
+
+    def numbers(self, windows: Sequence[Window], nothing: int, inside: Inside) -> tuple[npt.NDArray[np.int64], Flags]:
+        """Of each window the items' values, `nothing` where there is none, and where there is one."""
+        values, valid = self._layer.numbers(windows)
+        if inside is not None:
+            valid = valid & inside
+        return values if all_of(valid) else np.where(valid, values, nothing), valid
+
+    def texts(self, window: Window, inside: Inside) -> Iterator[tuple[int, str]]:
+        """Rows and texts; those of a row in no order."""
+        column = self._layer.column(*window)
+        places = np.flatnonzero(column.valid if inside is None else column.valid & inside)
+        return zip(self._layer.rows[places].tolist(), column.values[places].tolist(), strict=True)
+
+    def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+        """Bring values of items, a line for each window, to what was found of their rows."""
+        if self._one_each:
+            function(found, values, out=found)
+        elif values.size:
+            order, starts, rows = self._by_row
+            found[:, rows] = function(found[:, rows], function.reduceat(values[:, order], starts, axis=1))
+
+    @functools.cached_property
+    def _one_each(self) -> bool:
+        rows = self._layer.rows
+        return len(rows) == self._rows and all_of(rows == np.arange(len(rows)))
+
+    @functools.cached_property
+    def _by_row(self) -> tuple[Places, Places, Places]:
+        """The items' order by row, where each row begins in it, and which row it is."""
+        order = np.argsort(self._layer.rows, kind="stable")
+        rows = self._layer.rows[order]
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        return order, starts, rows[starts]
