@@ -130,4 +130,4 @@ def vectors_of(settings: Settings, candidates: int) -> Vectors:
     service = VectorService(load_declarations().service("listener_v1"), load_declarations())
     with open_online_store(settings.redis) as store:
         tracks = [{"track_id": f"t{n}", "artist_id": None} for n in range(candidates)]
-        return service.fetch(store, {"user_id": "u"}, tracks, lambda: 1_700_000_000.0)
+        return service.vectors(store, {"user_id": "u"}, tracks, lambda: 1_700_000_000.0)

@@ -288,7 +288,7 @@ def test_feast_writes_by_the_same_rule_and_deletes_only_its_own_views(own: Setti
 def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Settings, store: OnlineStore) -> None:
     user, tracks, artist = entity_of("u"), [entity_of("t") for _ in range(3)], entity_of("a")
     put(store, "listener", user, 1_700_000_000_000, LISTENER)
-    put_days(store, user, published={6: 50, 10: 200}, live={0: 3, 1: 7})
+    put_days(store, user, published_plays={6: 50, 10: 200}, live={0: 3, 1: 7})
     put(store, "artist", artist, 1_700_000_002_000, {"plays_1h": 9, "plays_1d": 90})
     for plays, track in enumerate(tracks[:2], start=5):
         put(store, "track", track, 1_700_000_001_000, {"plays_1h": plays})

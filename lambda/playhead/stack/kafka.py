@@ -99,6 +99,8 @@ def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> Non
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._TIMED_OUT,
         KafkaError._NOENT,  # no partition has a leader yet
+        # What the client knew of the leader is newer than what the broker itself has heard by now.
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
     deadline = time.monotonic() + _TOPIC_SECONDS
     asked = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in range(kafka.partitions)}
