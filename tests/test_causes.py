@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -134,6 +135,16 @@ def test_code_that_differs_online_only_is_logic(world: World) -> None:
     assert shares(skew) == {Cause.LOGIC: SERVED}
     assert {each.feature for each in skew.features if each.mismatches} == {"listener__plays_1h"}
     assert skew.failures(CheckSettings(skew={"listener__plays_1h": 1.0})) == []
+
+
+def test_an_archive_that_lost_rows_is_no_late_event(tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = settings_on_free_ports(tmp_path_factory.mktemp("lost") / "home")
+    world = world_of(settings, listening())
+    world.serve()
+    shutil.rmtree(settings.lake / "speed" / "track" / f"dt={TODAY}")
+    skew = world.check()
+    assert skew.mismatches
+    assert shares(skew) == {Cause.LOGIC: skew.mismatches}
 
 
 def test_a_fallback_is_named(world: World) -> None:

@@ -164,7 +164,9 @@ def test_a_batch_too_far_behind_and_rows_of_another_meaning_are_told_apart() -> 
     assert set(stale.status.tolist()) == {Status.STALE}
     assert all(set(row.values()) == {None} for row in values_of(stale))
     redis.put(Packer(merge.end.name, [], "0" * 16), EVERYBODY, at_ms, {})
+    known = merge.end_ms
     refused = redis.read(merge, entities, at_ms)
+    assert merge.end_ms == known, "what cannot be read tells nothing"
     assert set(refused.status.tolist()) == {Status.REFUSED}
     assert all(set(row.values()) == {None} for row in values_of(refused))
 

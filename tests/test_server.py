@@ -32,6 +32,7 @@ from playhead.serving.served_log import ServedLog
 from playhead.serving.served_table import ServedTable, served_schema
 from playhead.serving.spine import columns_of
 from schemas.features_pb2 import ServedFeatures
+from tests.memory import MemoryRedis
 from tests.polling import eventually
 
 NOW_S = 1_700_000_123.456
@@ -39,22 +40,13 @@ LISTENER = {"plays_1m": 1, "plays_1h": 12, "skip_rate_1h": 0.25, "last_5_tracks"
 
 
 @dataclass
-class Redis:
-    """The commands that a server needs, and how often it asked."""
+class Redis(MemoryRedis):
+    """Goes away."""
 
-    rows: dict[bytes, bytes] = field(default_factory=dict)
-    round_trips: int = 0
     away: bool = False
 
-    def mget(self, keys: list[bytes]) -> list[bytes | None]:
-        self._answer()
-        return [self.rows.get(key) for key in keys]
-
-    def ping(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        self.round_trips += 1
+    def answer(self) -> None:
+        super().answer()
         if self.away:
             raise RedisConnectionError("refused")
 

@@ -24,7 +24,7 @@ from playhead.errors import UnknownName, UnsupportedError
 from playhead.on_demand import with_on_demand
 from playhead.plan import AttributePlan, DailyPlan, EventPlan, Plan, SpeedPlan, lake_table, speed_plan
 from playhead.relations import BY_DAY, T_MS, milliseconds
-from playhead.serving.asof import Feature, ViewRows
+from playhead.serving.lake_rows import Feature, ViewRows
 from playhead.serving.offline_merge import MergedRows, joined, measures_of
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of
 from schemas.decode import Row, decode

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import partials_path, pending, write_partials
 from playhead.batch.publish import publish_lists, publish_partials
-from playhead.batch.session import spark_session
+from playhead.batch.session import cached, spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import read_days, replace_days, stamped
 from playhead.checks import quality, results
@@ -163,7 +163,7 @@ class _Batch:
         tables = (*map(PartialTable.of, self.plans), listening(self.plans))
         todo = pending(self.lake, tables, self._calendar(wanted).window_days, again=wanted)
         days = sorted({day for own in todo.values() for day in own})
-        with _cached(read_events(self.spark, self.lake, days)) as events:
+        with cached(read_events(self.spark, self.lake, days)) as events:
             self.progress(f"checking the events of {span(days)}")
             good = self._judge(quality.gated_events(events), quality.events_suite, days, wanted)
             if not good:
@@ -179,7 +179,7 @@ class _Batch:
         """Make and gate the declared views, make the charts, write both; return the days that passed."""
         good, calendar = list(wanted), self._calendar(wanted)
         with contextlib.ExitStack() as cache:
-            views = [cache.enter_context(_cached(self._view(plan, calendar))) for plan in self.plans]
+            views = [cache.enter_context(cached(self._view(plan, calendar))) for plan in self.plans]
             for plan, view in zip(self.plans, views, strict=True):
                 self.progress(f"checking {plan.name}")
                 good = self._judge(
@@ -191,9 +191,9 @@ class _Batch:
             frames = {plan.name: view.where(view.dt <= last) for plan, view in zip(self.plans, views, strict=True)}
             self.progress("making the charts")
             calendar = self._calendar(good)
-            listened = cache.enter_context(_cached(self._partials(LISTENING, calendar)))
+            listened = cache.enter_context(cached(self._partials(LISTENING, calendar)))
             charted = self._charts(calendar, listened)
-            frames |= {name: cache.enter_context(_cached(chart)) for name, chart in charted.items()}
+            frames |= {name: cache.enter_context(cached(chart)) for name, chart in charted.items()}
             self.progress("writing the views")
             side_by_side(functools.partial(replace_days, frames[name], self._path(name), good) for name in frames)
             self.views = {name: frame.count() for name, frame in frames.items()}
@@ -275,12 +275,3 @@ def read_catalog(spark: SparkSession, lake: Path, dimensions: Sequence[Dimension
     rows = read_dimensions(spark, lake, found[:1])[table_name(found[0])]
     rows = rows.where(f.col(VALID_FROM_MS) < end_ms)
     return rows.groupBy("track_id").agg(f.max_by("genre", VALID_FROM_MS).alias("genre"))
-
-
-@contextlib.contextmanager
-def _cached(frame: DataFrame) -> Iterator[DataFrame]:
-    cached = frame.persist()
-    try:
-        yield cached
-    finally:
-        cached.unpersist()

@@ -8,10 +8,9 @@ lake/served ── wait ──▶ outcomes ◀── lake/events
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ from pyspark.sql import functions as f
 
 from playhead.batch.dimensions import read_dimensions
 from playhead.batch.events import read_events, span
-from playhead.batch.session import spark_session
+from playhead.batch.session import cached, spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import replace_days
 from playhead.checks import results
@@ -186,7 +185,7 @@ class _Work:
         events = events.where(events.event_time_ms < end_ms_of(day) + WAIT_MS)
         found = run(self.spark, outcomes(served_table(), events_table()), served=served.select(*SERVE), events=events)
         over = (f.col("serve_time_ms") < end_ms_of(day)) & (f.col("serve_time_ms") + WAIT_MS <= self.newest_ms)
-        with _cached(found.where(over)) as known:
+        with cached(found.where(over)) as known:
             counts = Counter(
                 {tuple(row[:2]): row[2] for row in known.groupBy("outcome", "label_30s").count().collect()}
             )
@@ -275,12 +274,3 @@ def _all_waiting(service: str, day: date, newest_ms: int) -> InputError:
         f"{service}: everything of {day} still waits: the newest event in the lake is of {newest}",
         hint=f"an outcome is known {WAIT // timedelta(minutes=1)} minutes after the serve; run it again then",
     )
-
-
-@contextlib.contextmanager
-def _cached(frame: DataFrame) -> Iterator[DataFrame]:
-    cached = frame.persist()
-    try:
-        yield cached
-    finally:
-        cached.unpersist()

@@ -14,7 +14,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_schema, from_arrow_type
 
 from playhead.batch.asof import AT, HELD, as_of, named, rows_of
-from playhead.batch.publish import DAY, partials_of
+from playhead.batch.partials import DAY, partials_of
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS

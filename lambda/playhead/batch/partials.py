@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TypeAlias
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from playhead.batch.digests import digest, keep, kept
@@ -21,7 +22,12 @@ from playhead.batch.events import digest_of
 from playhead.batch.jobs import side_by_side
 from playhead.batch.sql import compiled, run
 from playhead.batch.tables import replace_days
+from playhead.columns import Column
 from playhead.days import PartialTable, dated_events
+from playhead.merge import Partials
+
+DAY = "day_ms"
+"""Of a day in a list that `partials_of` reads: its first millisecond."""
 
 Pending: TypeAlias = Mapping[str, Mapping[date, str | None]]
 """Name of a table to the days to compute, each with the digest of what it will be made from."""
@@ -73,3 +79,10 @@ def partials_path(lake: Path, name: str) -> Path:
 
 def _folder(lake: Path) -> Path:
     return lake / "daily"
+
+
+def partials_of(days: pa.ListArray) -> Partials:
+    """Lists of days, one for each row; a day is a struct of `DAY` and the measures."""
+    items = days.flatten()
+    values = {name: Column.of(items.field(name)) for name in items.type.names if name != DAY}
+    return Partials(days.value_parent_indices().to_numpy(), items.field(DAY).to_numpy(), values)

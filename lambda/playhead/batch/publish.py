@@ -10,16 +10,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from playhead.columns import Column
+from playhead.batch.partials import DAY, partials_of
 from playhead.config import RedisSettings
 from playhead.days import end_ms_of
-from playhead.merge import Partials, published
+from playhead.merge import published
 from playhead.plan import DailyPlan
 from playhead.serving.online import OnlineStore, Written, open_online_store
 from playhead.serving.online_merge import EVERYBODY, end_packer, kept_published, published_packer
-
-DAY = "day_ms"
-"""Of a day in a list that `partials_of` reads: its first millisecond."""
 
 _RESULT = "written long, ignored long"
 
@@ -36,12 +33,7 @@ def publish_partials(partials: DataFrame, plan: DailyPlan, end_ms: int, redis: R
     measures = [measure.name for measure in plan.measures]
     day_ms = f.unix_millis(f.col("dt").cast("timestamp")).alias(DAY)
     days = f.collect_list(f.struct(day_ms, *measures)).alias("days")
-    write = functools.partial(
-        _write_rows,
-        redis=redis,
-        plan=plan,
-        end_ms=end_ms,
-    )
+    write = functools.partial(_write_rows, redis=redis, plan=plan, end_ms=end_ms)
     rows = partials.groupBy(f.col(plan.key).alias("entity")).agg(days)
     written = _written(rows.mapInArrow(write, _RESULT))
     packer = end_packer(plan.name, plan.fingerprint)
@@ -79,13 +71,6 @@ def _write_rows(
 
     with open_online_store(redis) as store:
         yield from (_counted(store.write(packer.name, packed(batch), keep=keep)) for batch in batches)
-
-
-def partials_of(days: pa.ListArray) -> Partials:
-    """Lists of days, one for each row; a day is a struct of `DAY` and the measures."""
-    items = days.flatten()
-    values = {name: Column.of(items.field(name)) for name in items.type.names if name != DAY}
-    return Partials(days.value_parent_indices().to_numpy(), items.field(DAY).to_numpy(), values)
 
 
 def _write_lists(

@@ -14,7 +14,7 @@ import structlog
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from playhead.config import LOCALHOST, Settings
 from playhead.errors import DependencyError, StackError
@@ -151,3 +151,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _tail(file: Path) -> str:
     lines = file.read_text(errors="replace").splitlines()
     return lines[-1] if lines else "it wrote nothing"
+
+
+@contextlib.contextmanager
+def cached(frame: DataFrame) -> Iterator[DataFrame]:
+    """A frame that is computed once while the context lasts."""
+    kept = frame.persist()
+    try:
+        yield kept
+    finally:
+        kept.unpersist()

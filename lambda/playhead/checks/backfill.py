@@ -12,7 +12,8 @@ from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.local.lake import count_events, sample_moments
 from playhead.plan import SpeedPlan
-from playhead.serving.asof import Feature, ViewRows, as_of
+from playhead.serving.asof import as_of
+from playhead.serving.lake_rows import Feature, ViewRows
 
 _EXAMPLES = 3
 

@@ -35,7 +35,7 @@ from playhead.on_demand import computed
 from playhead.plan import AttributePlan, DailyPlan, Plan, speed_plan
 from playhead.relations import BY_DAY, DAY_MS, T_MS
 from playhead.serving.dimension_table import read_dimension
-from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT, keys_of
+from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT
 from schemas.tables import lake_arrow_schema
 
 
@@ -95,7 +95,7 @@ def attribute(
     own = served.take(rows)
     log = _Log(own, service)
     wrong = {column: flags[rows] for column, flags in differing.items() if flags.any()}
-    replay = _Replay(settings, declarations, service, log)
+    replay = _Replay(settings, declarations, log)
     found: dict[str, dict[int, Attributed]] = {}
     for group in service.groups:
         columns = {f: f"{group.name}__{f}" for f in service.features_of(group) if f"{group.name}__{f}" in wrong}
@@ -174,7 +174,6 @@ class _Log:
         self.moments_ms: list[int] = (
             served["serve_time"].cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64()).to_pylist()
         )
-        self.table = served
         nothing: list[Any] = [None] * self.rows
         self._fallback = self.columns.get("fallback", nothing)
         self._statuses = [dict(each or ()) for each in self.columns.get("statuses", nothing)]
@@ -203,14 +202,31 @@ class _Log:
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """Some of the log's rows.
+
+    Attributes:
+        entities: whom each is of.
+        moments_ms: when it was served.
+        nexts_ms: the first change up to then that is newer than the row that was served; None where there is none.
+        late: whether an event of the entity came late.
+    """
+
+    entities: Sequence[str | None]
+    moments_ms: Sequence[int]
+    nexts_ms: Sequence[int | None]
+    late: Sequence[bool]
+
+
+@dataclass(frozen=True)
 class _Again:
     """A group's values without late events, at the moment of each row and before the first row that had not arrived; of
     windows of days once for each day up to which the batch layer may have brought the late ones.
     """
 
+    rows: _Rows
     at_moment: Sequence[_Columns]
     before_next: Sequence[_Columns]
-    lags_ms: Sequence[int | None]
 
     def cause(self, feature: str, place: int, served: Any, default: Any) -> Attributed:
         """Of one value."""
@@ -219,20 +235,19 @@ class _Again:
             values = (each[feature][place] for each in found)
             return any((default if value is None else value) == served for value in values)
 
-        if equal(self.at_moment):
+        if self.rows.late[place] and equal(self.at_moment):
             return Attributed(Cause.LATE_EVENT)
-        lag_ms = self.lags_ms[place]
-        if lag_ms is not None and equal(self.before_next):
-            return Attributed(Cause.PROPAGATION_LAG, lag_ms)
+        following = self.rows.nexts_ms[place]
+        if following is not None and equal(self.before_next):
+            return Attributed(Cause.PROPAGATION_LAG, self.rows.moments_ms[place] - following)
         return _LOGIC
 
 
 class _Replay:
     """The master data without late events, of the entities of some vectors; computed again."""
 
-    def __init__(self, settings: Settings, declarations: Declarations, service: FeatureService, log: _Log) -> None:
+    def __init__(self, settings: Settings, declarations: Declarations, log: _Log) -> None:
         self._lake, self._declarations, self._log = settings.lake, declarations, log
-        self._keys = keys_of(service)
 
     @functools.cached_property
     def dimensions(self) -> dict[str, pa.Table]:
@@ -246,51 +261,38 @@ class _Replay:
         stamps = [self._log.stamps_ms(plan.name)[place] for place in places.tolist()]
         events = self._events(plan.key, entities, max(moments))
         online = events.filter(pc.invert(events["late"]))
+        late = {*events.filter(events["late"])[plan.key].to_pylist()}
         nexts = _next_rows(self._changes(plan, online), entities, stamps, moments)
-        found = [
-            self._values(group, known, entities, moments, nexts)
-            for known in (_with_days_before(events, moments) if isinstance(plan, DailyPlan) else [online])
-        ]
-        lags_ms = [None if n is None else m - n for n, m in zip(nexts, moments, strict=True)]
-        return _Again([at for at, _ in found], [before for _, before in found], lags_ms)
+        rows = _Rows(entities, moments, nexts, [entity in late for entity in entities])
+        variants = _with_days_before(events, moments) if isinstance(plan, DailyPlan) else [online]
+        found = [self._values(group, known, rows) for known in variants]
+        return _Again(rows, [at for at, _ in found], [before for _, before in found])
 
-    def _values(
-        self,
-        group: FeatureGroup,
-        events: pa.Table,
-        entities: Sequence[str | None],
-        moments: Sequence[int],
-        nexts: Sequence[int | None],
-    ) -> tuple[_Columns, _Columns]:
+    def _values(self, group: FeatureGroup, events: pa.Table, rows: _Rows) -> tuple[_Columns, _Columns]:
         """At the moments, and right before the next rows."""
         service = FeatureService(name=f"{group.name}_v1", groups=(group,))
-        asked = [*moments, *(m if n is None else n - 1 for n, m in zip(nexts, moments, strict=True))]
-        keys, stamps = pa.array([*entities, *entities], pa.string()), pa.array([ms * 1_000 for ms in asked], MOMENT)
-        spine = pa.table({group.entity.key: keys, EVENT_TIMESTAMP: stamps})
+        moments = rows.moments_ms
+        asked = [*moments, *(m if n is None else n - 1 for n, m in zip(rows.nexts_ms, moments, strict=True))]
+        keys = pa.array([*rows.entities, *rows.entities], pa.string())
+        spine = pa.table({group.entity.key: keys, EVENT_TIMESTAMP: pa.array([ms * 1_000 for ms in asked], MOMENT)})
         found = evaluate(service, events, spine, dimensions=self.dimensions)
         values = {name: found[f"{group.name}__{name}"].to_pylist() for name in group.feature_names}
         before = {name: own[len(moments) :] for name, own in values.items()}
         if group.kind is Days:
-            self._over_midnight(group, events, entities, moments, nexts, before)
+            self._over_midnight(group, events, rows, before)
         return {name: own[: len(moments)] for name, own in values.items()}, before
 
-    def _over_midnight(
-        self,
-        group: FeatureGroup,
-        events: pa.Table,
-        entities: Sequence[str | None],
-        moments: Sequence[int],
-        nexts: Sequence[int | None],
-        before: dict[str, list[Any]],
-    ) -> None:
+    def _over_midnight(self, group: FeatureGroup, events: pa.Table, rows: _Rows, before: dict[str, list[Any]]) -> None:
         """Windows of days move at midnight: what had not arrived is left out, and the moment stays."""
-        for place, (entity, moment, following) in enumerate(zip(entities, moments, nexts, strict=True)):
+        for place, (entity, moment, following) in enumerate(
+            zip(rows.entities, rows.moments_ms, rows.nexts_ms, strict=True)
+        ):
             if following is None or following // DAY_MS == moment // DAY_MS or entity is None:
                 continue
             mine = events.filter(pc.equal(events[group.entity.key], entity)).to_pylist()
             # The row that had not arrived is stamped with the end of its events' second.
             known = [row for row in mine if row["event_time_ms"] < following - 1_000]
-            dimensions = {name: rows.to_pylist() for name, rows in self.dimensions.items()}
+            dimensions = {name: table.to_pylist() for name, table in self.dimensions.items()}
             values = oracle.values_at(group, oracle.enriched(group, known, dimensions), entity, moment)
             for name, own in before.items():
                 own[place] = values[name]

@@ -27,9 +27,9 @@ from playhead.config import CheckSettings, Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
-from playhead.serving.asof import open_duckdb
 from playhead.serving.delta import delta_table
 from playhead.serving.feast_offline import Cut
+from playhead.serving.lake_rows import open_duckdb
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
 from playhead.serving.training_set import features_at
 

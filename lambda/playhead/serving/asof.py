@@ -38,8 +38,6 @@ from playhead.serving.lake_rows import (
     sql_of,
 )
 
-__all__ = ["Feature", "ViewRows", "as_key", "as_of", "check_columns", "moments_of", "open_duckdb"]
-
 _LAST = ibis.literal(datetime.max.replace(tzinfo=UTC), AT)
 _FIRST_US = -(2**62)
 _WIDE = dt.Decimal(38, 0)

@@ -26,8 +26,8 @@ from playhead.dimensions import arrow_schema, loaded_kinds, lookup_file, table_p
 from playhead.errors import InputError, did_you_mean
 from playhead.plan import AttributePlan
 from playhead.relations import DAY_MS
-from playhead.serving.asof import open_duckdb
 from playhead.serving.delta import delta_table
+from playhead.serving.lake_rows import open_duckdb
 from playhead.serving.online import OnlineStore, open_online_store
 from playhead.serving.packed import Packer
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT, moments, read_table

@@ -21,7 +21,7 @@ from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Partials, Windows, mer
 from playhead.plan import DailyPlan, Plan, today_of
 from playhead.relations import DAY_MS, day_key
 from playhead.serving.online import key_of, keys_of
-from playhead.serving.packed import PackedColumns, PackedRow, Packer
+from playhead.serving.packed import PackedColumns, Packer, Refused
 from playhead.serving.reading import Group, GroupRows, PlainGroup, Status, statuses
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -103,7 +103,8 @@ class _Asked:
         """As of `playhead.serving.reading.Asked`."""
         merge, count = self._merge, self._rows
         first = None if rows[0] is None else merge.end.unpack(rows[0])
-        everybodys = first.event_timestamp_ms if isinstance(first, PackedRow) else UNPUBLISHED
+        # Of a row that cannot be read all is refused, whatever E is.
+        everybodys = self._end_ms if isinstance(first, Refused) else first.event_timestamp_ms if first else UNPUBLISHED
         merge.end_ms = everybodys
         # A cluster's nodes answer each at its own moment: a row from before E and E together would be an entity that
         # has had nothing since. So E must have been seen before the rows were read.
@@ -111,7 +112,7 @@ class _Asked:
             return None
         published, live = merge.published.columns(rows[1 : count + 1]), merge.today.columns(rows[count + 1 :])
         refused = published.refused | self._by_day(live.refused).any(axis=0)
-        if first is not None and not isinstance(first, PackedRow):
+        if isinstance(first, Refused):
             refused[:] = True
         # Rows come before the row for all: meanwhile an entity's own is ahead of it.
         ends = np.maximum(everybodys, published.stamps)

@@ -159,9 +159,11 @@ class VectorService:
         self.name = service.name
         self.views = [_View(service, group, declarations.plan(group.name)) for group in service.inputs]
         self.computed = [_Computed(service, view) for view in service.on_demand]
-        self._all: list[_View | _Computed] = [*self.views, *self.computed]
+        views: list[_View | _Computed] = [*self.views, *self.computed]
+        self._of_candidates = [view for view in views if {*view.keys} & {*CANDIDATE_KEYS}]
+        self._of_request = [view for view in views if not {*view.keys} & {*CANDIDATE_KEYS}]
         self.keys = list(dict.fromkeys(view.key for view in self.views))
-        self.kinds = {column: kind for view in self._all for column, kind in view.kinds.items()}
+        self.kinds = {column: kind for view in views for column, kind in view.kinds.items()}
 
     def fetch(self, store: OnlineStore, asked: Asked, clock_s: Callable[[], float]) -> Fetched:
         """Read all vectors in one round trip.
@@ -233,10 +235,8 @@ class VectorService:
             asked |= {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
         asked = {key: value for key, value in asked.items() if key in self.keys}
         fetched = self.fetch(store, asked, clock_s)
-        of_candidates = [view for view in self._all if {*view.keys} & {*CANDIDATE_KEYS}]
-        of_request = [view for view in self._all if view not in of_candidates]
-        (own,) = _parts(fetched, [shared], of_request)
-        parts = _parts(fetched, candidates, of_candidates) if candidates else []
+        (own,) = _parts(fetched, [shared], self._of_request)
+        parts = _parts(fetched, candidates, self._of_candidates) if candidates else []
         return Vectors(fetched.serve_time_ms, own, parts, fetched.counts)
 
     def _check_keys(self) -> None:
