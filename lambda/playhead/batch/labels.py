@@ -272,5 +272,6 @@ def _all_waiting(service: str, day: date, newest_ms: int) -> InputError:
     newest = datetime.fromtimestamp(newest_ms / 1_000, UTC).isoformat(timespec="milliseconds")
     return InputError(
         f"{service}: everything of {day} still waits: the newest event in the lake is of {newest}",
-        hint=f"an outcome is known {WAIT // timedelta(minutes=1)} minutes after the serve; run it again then",
+        hint=f"an outcome is known {WAIT // timedelta(minutes=1)} minutes after the serve: run it again then; after a "
+        "replay of the past serve an earlier moment, `playhead serve --as-of`",
     )

@@ -106,13 +106,22 @@ def serve(
     ):
         _warm_up(services.values(), store, clock_s)
         app = create_app(services, store, guard, served, metrics, access=access, clock_s=clock_s)
-        # What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait.
-        gc.collect()
-        gc.freeze()
-        with _listen(settings.serve, shared=settings.serve.workers > 1) as listener:
+        with _frozen(), _listen(settings.serve, shared=settings.serve.workers > 1) as listener:
             log.info("serving", url=_url(listener), docs=f"{_url(listener)}/docs")
             metrics.starts.inc()
             _run(app, listener, stop, wanted)
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        # Else nothing of it could be freed when the process ends, and DuckDB reports each of its objects as leaked.
+        gc.unfreeze()
 
 
 def _warm_up(services: Iterable[VectorService], store: OnlineStore, clock_s: Callable[[], float]) -> None:
