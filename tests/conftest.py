@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,24 @@ from playhead import stack as local_stack
 from playhead.config import LOCALHOST, Settings, load_settings
 
 
+def own_ports() -> Iterator[int]:
+    """Ports below those that the system gives to connections and to port 0, in any order, again and again.
+
+    Processes of one run have different ones: between the look whether one is free and its use lies some time.
+    """
+    ports = range(20_000, 32_000)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = ports[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    yield from cycle(random.sample(own, len(own)))
+
+
+PORTS = own_ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, below those that the system gives to connections and to port 0."""
+    """Ports that nothing listens on, and that no test was given lately."""
     found: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 1_000):
+    for port in islice(PORTS, 1_000):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((LOCALHOST, port))
             found.append(port)
