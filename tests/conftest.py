@@ -11,9 +11,17 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from playhead import stack as local_stack
 from playhead.config import LOCALHOST, Settings, load_settings
+
+# How long an example takes says more of the machine than of the code.
+hypothesis_settings.register_profile(
+    "playhead", hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("playhead")
 
 
 def own_ports() -> Iterator[int]:
@@ -28,6 +36,26 @@ def own_ports() -> Iterator[int]:
 
 
 PORTS = own_ports()
+
+ENGINES = ("spark", "stack")
+LONGEST = (*ENGINES, "tests/e2e/test_demo.py", "made_up")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For a run in several processes: say which tests stay in one, and let the longest begin.
+
+    Together are the tests of a file, and the files of which a test uses an engine that is started for the session.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    engines = {item.path: name for item in items for name in ENGINES if name in getattr(item, "fixturenames", ())}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            own = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(engines.get(item.path, own)))
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.get_closest_marker("xdist_group").args[0], len(rank)))
 
 
 def free_ports(count: int) -> list[int]:

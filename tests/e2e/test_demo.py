@@ -18,8 +18,12 @@ import pytest
 
 from tests.conftest import settings_on_free_ports
 from tests.e2e import naive
+from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.e2e
+# Another process may run the second demo.
+MADE_UP = pytest.mark.xdist_group("made_up")
+EITHER = pytest.mark.parametrize("name", ["eventsim", pytest.param("made_up", marks=MADE_UP)])
 
 EVENTSIM = Path(os.environ.get("EVENTSIM", Path(__file__).parents[3] / "shared" / "data" / "eventsim.jsonl.gz"))
 
@@ -102,7 +106,7 @@ def test_training_rows_equal_a_naive_count_of_the_file(eventsim: Demo) -> None:
     assert known == {7: 200, 30: 200}, "the last batch days have the partials of every day before them"
 
 
-@pytest.mark.parametrize("name", ["eventsim", "made_up"])
+@EITHER
 def test_what_was_served_is_what_training_sees(name: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(name).found
     assert found["served_vectors"] == 1000
@@ -110,7 +114,7 @@ def test_what_was_served_is_what_training_sees(name: str, request: pytest.Fixtur
     assert found["skew"]["values"] > 10_000
 
 
-@pytest.mark.parametrize("name", ["eventsim", "made_up"])
+@EITHER
 def test_backfill_equals_the_archive(name: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(name).found
     assert len(found["backfill"]) == 7
@@ -119,6 +123,7 @@ def test_backfill_equals_the_archive(name: str, request: pytest.FixtureRequest) 
         assert found["backfill"][group]["points"] == 1000
 
 
+@MADE_UP
 def test_made_up_tracks_are_known_to_the_stream_and_to_training(made_up: Demo) -> None:
     rows = pq.read_table(made_up.home / "demo" / "training_set.parquet")
     for column in ("listener__valence_last_20", "track_item__genre", "affinity__genre_affinity", "item__tempo_scaled"):
@@ -138,6 +143,7 @@ def test_the_home_serves_afterwards_and_nothing_runs(eventsim: Demo, tmp_path: P
     assert "Nothing found wrong" in page.read_text()
 
 
+@MADE_UP
 def test_made_up_events_come_out_as_their_truth_says(made_up: Demo) -> None:
     found, truth = made_up.found, made_up.found["truth"]
     assert truth["duplicates"] and truth["late"] and truth["dead_letters"]
@@ -162,7 +168,7 @@ def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
         assert any("submitting the speed job" in line for line in demo.stderr), "it ended before"
         assert left_running(home)
         demo.terminate()
-        demo.communicate(timeout=120)
+        demo.communicate(timeout=PATIENCE)
     assert demo.returncode != 0
     assert left_running(home) == []
 
