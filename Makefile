@@ -5,8 +5,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 FAST := -m "not stack and not spark and not e2e"
-# Half of a long run is waiting. tests/conftest.py says which tests stay in one process, and in which order.
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says which tests stay in one process, and in which order.
+PARALLEL := -n 2 --no-loadscope-reorder
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from playhead import stack as local_stack
 from playhead.config import LOCALHOST, Settings, load_settings
@@ -37,25 +39,44 @@ def own_ports() -> Iterator[int]:
 
 PORTS = own_ports()
 
-ENGINES = ("spark", "stack")
-LONGEST = (*ENGINES, "tests/e2e/test_demo.py", "made_up")
+# For a run in several processes. Files that are together share the session's Spark or stack; one that
+# is missing here only costs the start of another.
+TOGETHER: dict[str, tuple[str, ...]] = {
+    "spark": ("tests/test_batch", "tests/test_asof_spark", "tests/test_evaluate", "tests/test_quality",
+              "tests/parity/test_spark"),
+    "stack": ("tests/stack/", "tests/test_stack.py", "tests/test_serving_stack", "tests/test_report_stack",
+              "tests/test_ingest_replay", "tests/test_feast_repo"),
+    "demo": ("tests/e2e/test_demo",),
+}  # fmt: skip
+LONGEST = ("spark", "stack", "demo", "made_up")
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """Which tests run in one process: those of files that are together, of one demo, or of a file."""
+    if "made_up" in nodeid and nodeid.startswith(TOGETHER["demo"]):
+        return "made_up"
+    groups = (name for name, files in TOGETHER.items() if nodeid.startswith(files))
+    return next(groups, nodeid.partition("::")[0])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For a run in several processes: say which tests stay in one, and let the longest begin.
+    """Let the longest begin, so that the short ones fill the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank = {name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(group_of(item.nodeid), len(rank)))
 
-    Together are the tests of a file, and the files of which a test uses an engine that is started for the session.
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    engines = {item.path: name for item in items for name in ENGINES if name in getattr(item, "fixturenames", ())}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            own = item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(engines.get(item.path, own)))
-    rank = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.get_closest_marker("xdist_group").args[0], len(rank)))
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each process a group at a time. Not xdist's own `loadgroup`: its marks do nothing with pytest 9.2
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386)."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    """Distribute by `group_of`."""
+    return Together(config, log)
 
 
 def free_ports(count: int) -> list[int]:

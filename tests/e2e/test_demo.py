@@ -1,4 +1,7 @@
-"""The whole path, run as a user runs it, against counts made apart from it."""
+"""The whole path, run as a user runs it, against counts made apart from it.
+
+Tests with `made_up` in their name are of the demo on made-up events, which another process may run.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,6 @@ from tests.e2e import naive
 from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.e2e
-# Another process may run the second demo.
-MADE_UP = pytest.mark.xdist_group("made_up")
-EITHER = pytest.mark.parametrize("name", ["eventsim", pytest.param("made_up", marks=MADE_UP)])
 
 EVENTSIM = Path(os.environ.get("EVENTSIM", Path(__file__).parents[3] / "shared" / "data" / "eventsim.jsonl.gz"))
 
@@ -106,7 +106,7 @@ def test_training_rows_equal_a_naive_count_of_the_file(eventsim: Demo) -> None:
     assert known == {7: 200, 30: 200}, "the last batch days have the partials of every day before them"
 
 
-@EITHER
+@pytest.mark.parametrize("name", ["eventsim", "made_up"])
 def test_what_was_served_is_what_training_sees(name: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(name).found
     assert found["served_vectors"] == 1000
@@ -114,7 +114,7 @@ def test_what_was_served_is_what_training_sees(name: str, request: pytest.Fixtur
     assert found["skew"]["values"] > 10_000
 
 
-@EITHER
+@pytest.mark.parametrize("name", ["eventsim", "made_up"])
 def test_backfill_equals_the_archive(name: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(name).found
     assert len(found["backfill"]) == 7
@@ -123,7 +123,6 @@ def test_backfill_equals_the_archive(name: str, request: pytest.FixtureRequest) 
         assert found["backfill"][group]["points"] == 1000
 
 
-@MADE_UP
 def test_made_up_tracks_are_known_to_the_stream_and_to_training(made_up: Demo) -> None:
     rows = pq.read_table(made_up.home / "demo" / "training_set.parquet")
     for column in ("listener__valence_last_20", "track_item__genre", "affinity__genre_affinity", "item__tempo_scaled"):
@@ -143,7 +142,6 @@ def test_the_home_serves_afterwards_and_nothing_runs(eventsim: Demo, tmp_path: P
     assert "Nothing found wrong" in page.read_text()
 
 
-@MADE_UP
 def test_made_up_events_come_out_as_their_truth_says(made_up: Demo) -> None:
     found, truth = made_up.found, made_up.found["truth"]
     assert truth["duplicates"] and truth["late"] and truth["dead_letters"]
