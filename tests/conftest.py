@@ -39,15 +39,27 @@ def own_ports() -> Iterator[int]:
 
 PORTS = own_ports()
 
-# For a run in several processes. Files that are together share the session's Spark or stack; one that
-# is missing here only costs the start of another.
+# For a run in several processes. What is together shares the Spark or the stack of the session: a file that is missing
+# here costs the start of another, and nothing else.
 TOGETHER: dict[str, tuple[str, ...]] = {
-    "spark": ("tests/test_batch", "tests/test_asof_spark", "tests/test_evaluate", "tests/test_quality",
-              "tests/parity/test_spark"),
-    "stack": ("tests/stack/", "tests/test_stack.py", "tests/test_serving_stack", "tests/test_report_stack",
-              "tests/test_ingest_replay", "tests/test_feast_repo"),
-    "demo": ("tests/e2e/test_demo",),
-}  # fmt: skip
+    "spark": (
+        "tests/test_batch.py",
+        "tests/test_batch_labels.py",
+        "tests/test_asof_spark.py",
+        "tests/test_evaluate.py",
+        "tests/test_quality.py",
+        "tests/parity/test_spark.py",
+    ),
+    "stack": (
+        "tests/stack/",
+        "tests/test_stack.py",
+        "tests/test_serving_stack.py",
+        "tests/test_report_stack.py",
+        "tests/test_ingest_replay.py",
+        "tests/test_feast_repo.py",
+    ),
+    "demo": ("tests/e2e/test_demo.py",),
+}
 LONGEST = ("spark", "stack", "demo", "made_up")
 
 
