@@ -14,14 +14,14 @@ import httpx
 
 from playhead.config import Settings
 from playhead.serving.server import run_server
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
 
 
 def client_of(settings: Settings) -> httpx.Client:
     """A client that opens a connection for each request, so that any worker may answer."""
     return httpx.Client(
         base_url=f"http://127.0.0.1:{settings.serve.port}",
-        timeout=30,
+        timeout=PATIENCE,
         limits=httpx.Limits(max_keepalive_connections=0),
         trust_env=False,
     )
@@ -35,11 +35,11 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
         running = pool.submit(run_server, settings, stop)
         try:
             with client_of(settings) as client:
-                assert eventually(lambda: running.done() or is_ready(client), 60)
+                assert eventually(lambda: running.done() or is_ready(client))
                 yield client
         finally:
             stop.set()
-            running.result(60)
+            running.result(PATIENCE)
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     return served, events
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(streams())
 def test_outcomes_equal_the_naive_reading(stream: tuple[list[Row], list[Row]]) -> None:
     served, events = stream

@@ -19,6 +19,7 @@ from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problems import problems_of
 from playhead.report.topics import UNREADABLE, read_kafka
+from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.stack
 
@@ -33,10 +34,10 @@ def kafka(stack: Settings, request: pytest.FixtureRequest) -> Iterator[KafkaSett
     settings = stack.kafka.model_copy(update=names)
     admin = AdminClient(settings.client())
     for created in admin.create_topics([NewTopic(name, 2, 1) for name in names.values()]).values():
-        created.result(30)
+        created.result(PATIENCE)
     yield settings
     for deleted in admin.delete_topics(list(names.values())).values():
-        deleted.result(30)
+        deleted.result(PATIENCE)
 
 
 def send(kafka: KafkaSettings, topic: str, *records: tuple[Any, int]) -> None:
@@ -45,7 +46,7 @@ def send(kafka: KafkaSettings, topic: str, *records: tuple[Any, int]) -> None:
     for number, (key, partition) in enumerate(records):
         text = key if isinstance(key, bytes) else json.dumps(key).encode()
         producer.produce(topic, b"bytes", key=text, partition=partition, timestamp=AT_MS + number * 1_000)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def bad(reason: str, offset: int) -> dict[str, Any]:

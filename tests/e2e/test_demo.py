@@ -1,4 +1,7 @@
-"""The whole path, run as a user runs it, against counts made apart from it."""
+"""The whole path, run as a user runs it, against counts made apart from it.
+
+Tests with `made_up` in their name are of the demo on made-up events, which another process may run.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import pytest
 
 from tests.conftest import settings_on_free_ports
 from tests.e2e import naive
+from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -162,7 +166,7 @@ def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
         assert any("submitting the speed job" in line for line in demo.stderr), "it ended before"
         assert left_running(home)
         demo.terminate()
-        demo.communicate(timeout=120)
+        demo.communicate(timeout=PATIENCE)
     assert demo.returncode != 0
     assert left_running(home) == []
 

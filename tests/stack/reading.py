@@ -17,8 +17,7 @@ from playhead.local.changelog import changelog
 from playhead.plan import SessionPlan, SlidingPlan
 from playhead.relations import T_MS
 from schemas.tables import lake_arrow_schema
-
-_SECONDS = 30.0
+from tests.polling import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ def records(settings: Settings, topic: str) -> Iterator[Any]:
     consumer = Consumer(settings.kafka.client() | limits | {"group.id": "tests", "enable.auto.commit": False})
     try:
         partitions = [TopicPartition(topic, number, 0) for number in range(settings.kafka.partitions)]
-        left = {p.partition: consumer.get_watermark_offsets(p, timeout=_SECONDS)[1] for p in partitions}
+        left = {p.partition: consumer.get_watermark_offsets(p, timeout=PATIENCE)[1] for p in partitions}
         consumer.assign(partitions)
         while any(left.values()):
-            message = consumer.poll(_SECONDS)
+            message = consumer.poll(PATIENCE)
             assert message is not None and message.error() is None, f"{topic}: {message and message.error()}"
             if message.offset() < left[message.partition()]:
                 yield message

@@ -48,7 +48,7 @@ from playhead.stack.kafka import create_topics
 from schemas.decode import encode
 from schemas.playback_pb2 import PlaybackEvent
 from schemas.tables import event_columns
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
 from tests.stack import reading
 from tests.stack.poison import KEY, Poison, event, poison, send_poison
 
@@ -195,10 +195,10 @@ def survived(stack: Settings, settings: Settings, arrived: Outputs, broken_off: 
 
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(replay, broken_off.source(0, half), settings, pace=Pace(rate=RATE), progress=progress)
-        assert sent_some.wait(120)
+        assert sent_some.wait(PATIENCE)
         kill_task_manager(stack)
         local_stack.start(stack)
-        last_ms = sending.result(120).last_event_ms
+        last_ms = sending.result(PATIENCE).last_event_ms
     assert last_ms is not None
     status = cluster.wait_until_read(settings, last_ms)
     assert cluster.stop(settings) is not None
@@ -212,7 +212,7 @@ def kill_task_manager(stack: Settings) -> None:
     pid = task_manager().pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: task_manager().pid is None, 30)
+    assert eventually(lambda: task_manager().pid is None)
 
 
 @pytest.fixture(scope="module")
