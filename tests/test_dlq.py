@@ -209,7 +209,7 @@ def test_what_a_message_holds_is_escaped_and_limited(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert all(character.isprintable() for character in shown.replace("\n", ""))
     assert "'\\x1b]0;title\\x07[red]\\u202e\\x9b31m" in shown
-    assert "183 more characters" in shown
+    assert f"{len(evil) - 40} more characters" in shown
     assert max(map(len, shown.splitlines())) < 200
 
 

@@ -241,7 +241,7 @@ class _Sender:
         self._producer.produce(
             self._kafka.replayed_topic,
             orjson.dumps({"reason": event.letter.reason, "event_id": event.event_id}),
-            key=orjson.dumps(event.letter.place),
+            key=orjson.dumps([*event.letter.place]),
         )
 
     def _delivered(self, error: Any, message: Any) -> None:
