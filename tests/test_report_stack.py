@@ -13,12 +13,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from playhead.config import KafkaSettings, Settings
 from playhead.declarations import load_declarations
+from playhead.dlq.letters import UNREADABLE
 from playhead.report import topics
 from playhead.report.facts import Lag, Reason
 from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problems import problems_of
-from playhead.report.topics import UNREADABLE, read_kafka
+from playhead.report.topics import read_kafka
 
 pytestmark = pytest.mark.stack
 
