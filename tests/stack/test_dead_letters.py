@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -353,13 +354,17 @@ def test_the_commands_list_show_and_replay(own: Settings) -> None:
     def run(*words: str) -> Any:
         return CliRunner().invoke(app, ["dlq", *words], env=own.environment())
 
+    def json_of(*words: str) -> Any:
+        lines = run(*words, "--json").output.splitlines()  # after log lines, which only `main` sends elsewhere
+        return json.loads("\n".join(dropwhile(lambda line: line not in ("{", "["), lines)))
+
     assert "2 letters, of which 0 were replayed" in run("list").output
-    listed = json.loads(run("list", "--reason", "malformed", "--json").output)
+    listed = json_of("list", "--reason", "malformed")
     assert [(each["reason"], each["letters"]) for each in listed["reasons"]] == [("malformed", 1)]
     shown = run("show", listed["reasons"][0]["example"]).output
     assert "event_id (1)" in shown and "the message ends within a number" in shown
-    assert [each["today"] for each in json.loads(run("show", "0:2", "--json").output)] == ["valid"]
+    assert [each["today"] for each in json_of("show", "0:2")] == ["valid"]
     assert run("show", "0:3").exit_code == 1
     assert ["would", "be", "sent", "1"] in [line.split() for line in run("replay", "--dry-run").output.splitlines()]
-    assert json.loads(run("replay", "--json").output)["sent"] == {"too_large": 1}
+    assert json_of("replay")["sent"] == {"too_large": 1}
     assert "1 were replayed" in run("list").output

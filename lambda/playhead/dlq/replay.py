@@ -256,16 +256,21 @@ def _sender(settings: Settings, *, dry_run: bool) -> Iterator[_Sender | None]:
     if dry_run:
         yield None
         return
+    sender = _Sender(settings.kafka, _take_over(settings))
+    try:
+        yield sender
+    finally:
+        _beat(settings, sender.newest_ms)
+
+
+def _take_over(settings: Settings) -> Any:
+    """A producer for transactions, when those of every earlier one have ended, and their ends are written."""
     kafka = settings.kafka
     own = {"transactional.id": kafka.replayed_topic, "transaction.timeout.ms": _OPEN_MS, "linger.ms": 50}
     producer = Producer({**producer_of_events(settings), **own, **reporting()})
     with _explained(kafka):
         producer.init_transactions(_SECONDS)
-    sender = _Sender(kafka, producer)
-    try:
-        yield sender
-    finally:
-        _beat(settings, sender.newest_ms)
+    return producer
 
 
 def _beat(settings: Settings, newest_ms: Mapping[int, int]) -> None:
@@ -276,6 +281,8 @@ def _beat(settings: Settings, newest_ms: Mapping[int, int]) -> None:
     """
     if not newest_ms:
         return
+    # A commit returns before the broker has written that record.
+    _take_over(settings)
     producer = Producer({**producer_of_events(settings), **reporting()})
     headers = [(HEARTBEAT_HEADER, b"1")]
     with _explained(settings.kafka):
