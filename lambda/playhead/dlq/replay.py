@@ -220,7 +220,6 @@ class _Sender:
             try:
                 for event in events:
                     self._produce(event)
-                self._producer.flush(_SECONDS)
                 self._producer.commit_transaction(_SECONDS)
             except BaseException:
                 # When this fails too, the broker or the next replay ends it.
