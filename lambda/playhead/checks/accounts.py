@@ -11,7 +11,7 @@ from typing import Any
 
 from playhead.checks import results
 from playhead.config import Settings
-from playhead.dlq.letters import read_replayed
+from playhead.dlq.letters import read_markers
 from playhead.dlq.places import Place
 from playhead.dlq.summary import count_letters
 from playhead.local.lake import count_events
@@ -74,7 +74,7 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
     seen: set[str] = set()
     duplicates, invalid = 0, Counter[str]()
     skew, longest = milliseconds(settings.stream.clock_skew), settings.stream.max_message_bytes
-    replayed = dict(read_replayed(settings.kafka))
+    replayed = {marker.place: marker.reason for marker in read_markers(settings.kafka)}
     for record in _records(settings, settings.kafka.events_topic):
         headers = dict(record.headers() or [])
         if record.value() is None and HEARTBEAT_HEADER in headers:

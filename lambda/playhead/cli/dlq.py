@@ -53,7 +53,8 @@ def list_letters(
 ) -> None:
     """Count dead letters by reason: how many, when the first and the last, and where one of them was.
 
-    A letter that a restart of the job has written twice counts once, and in `repeats`. `replayed` were sent again.
+    A letter that a restart of the job has written twice counts once, and in `repeats`. Those in `replayed` are done with:
+    a replay has sent them, or found their event in the lake.
 
     \b
     playhead dlq list
@@ -202,7 +203,7 @@ def _show_replayed(done: Replayed) -> None:
     rows.add_row("would be sent" if done.dry_run else "sent", f"{done.sent.total():,}")
     for reason, count in sorted(done.sent.items()):
         rows.add_row(f"  were {reason}", f"{count:,}")
-    for name in ("repaired", "sent_before", "in_lake", "same_event"):
+    for name in ("repaired", "done_before", "in_lake", "same_event"):
         rows.add_row(name.replace("_", " "), f"{getattr(done, name):,}")
     rows.add_row("still invalid", f"{done.invalid.total():,}")
     for reason, count in sorted(done.invalid.items()):

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from playhead.config import KafkaSettings
-from playhead.dlq.places import Place, Places
+from playhead.dlq.places import Place
 from playhead.errors import StackError
 from playhead.ingest.events import END_OF_TIME_MS
 from playhead.serving.kafka_errors import reporting
@@ -64,6 +64,26 @@ class Letter:
         return len(self.payload) >= KEPT_BYTES
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Marker:
+    """That a letter is done with: its event was sent again, or has come in by another way.
+
+    Attributes:
+        place: the letter's.
+        reason: that it had.
+        event_id: of its event.
+    """
+
+    place: Place
+    reason: str
+    event_id: str
+
+    def record(self) -> dict[str, bytes]:
+        """Key and value of its record in the topic `kafka.replayed_topic`."""
+        value = {"reason": self.reason, "event_id": self.event_id}
+        return {"key": orjson.dumps([*self.place]), "value": orjson.dumps(value)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Which letters.
@@ -105,22 +125,14 @@ def read_letters(
             yield letter
 
 
-def read_replayed(kafka: KafkaSettings) -> Iterator[tuple[Place, str]]:
-    """The place and the reason of each letter that was sent again.
+def read_markers(kafka: KafkaSettings) -> Iterator[Marker]:
+    """A marker of each letter that is done with.
 
     Raises:
         StackError: Kafka does not answer, or there is no such topic.
     """
     for message in _records(kafka, kafka.replayed_topic, None, lambda _read, _total: None):
-        yield Place(*orjson.loads(message.key())), str(orjson.loads(message.value())["reason"])
-
-
-def replayed_places(kafka: KafkaSettings) -> Places:
-    """Where the letters were that were sent again."""
-    places = Places()
-    for place, _ in read_replayed(kafka):
-        places.add(place)
-    return places
+        yield Marker(place=Place(*orjson.loads(message.key())), **orjson.loads(message.value()))
 
 
 def letter_of(message: Any) -> Letter:

@@ -1,27 +1,27 @@
 """Sending dead letters again after a fix: those that are valid now, each exactly once.
 
-A batch of events and, for each of them, a marker in the topic `kafka.replayed_topic` are one Kafka transaction: either
-both are there or none is. Markers are read before anything is sent, and after `init_transactions`, which ends what an
-earlier replay left open and refuses everything more from one that still runs. So whatever was sent has its marker, what
-has a marker is not sent again, and the speed job, which reads committed records only, never sees half a batch.
+A batch of events and, for each of their letters, a marker in the topic `kafka.replayed_topic` are one Kafka
+transaction: either both are there or none is. A letter whose event came in by another way has a marker too. Markers are
+read before anything is sent, and after `init_transactions`, which ends what an earlier replay left open and refuses
+everything more from one that still runs. So whatever was sent has its marker, what has a marker is not sent again, and
+the speed job, which reads committed records only, never sees half a batch.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import orjson
 import structlog
 from confluent_kafka import KafkaException, Producer
 
 from playhead.config import KafkaSettings, Settings
 from playhead.dlq.judge import Judge
-from playhead.dlq.letters import Letter, Progress, Selection, read_letters, replayed_places
+from playhead.dlq.letters import Letter, Marker, Progress, Selection, read_letters, read_markers
 from playhead.dlq.places import Places
 from playhead.dlq.repair import Repair, repaired
 from playhead.errors import StackError
@@ -71,9 +71,9 @@ class Replayed:
     Attributes:
         sent: the reason they had to the number of letters that were sent (in a dry run: would be).
         repaired: how many of them a repair has made right.
-        sent_before: letters that were sent by an earlier replay.
+        done_before: letters that an earlier replay has sent, or found to be in the lake.
         in_lake: letters whose event is in the lake: its producer has sent it again.
-        same_event: letters whose event another letter had, which was sent in this replay.
+        same_event: letters whose event another letter had, which was sent in this replay or an earlier one.
         invalid: the reason they have by today's rules to the number of letters that stay.
         first_event_ms: the first event time that was sent, UTC epoch ms; null without one.
         last_event_ms: the last.
@@ -83,7 +83,7 @@ class Replayed:
 
     sent: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
-    sent_before: int = 0
+    done_before: int = 0
     in_lake: int = 0
     same_event: int = 0
     invalid: Counter[str] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ class Replayed:
     @property
     def letters(self) -> int:
         """Letters that were looked at."""
-        counted = self.sent_before + self.in_lake + self.same_event
+        counted = self.done_before + self.in_lake + self.same_event
         return self.sent.total() + counted + self.invalid.total()
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def replay_letters(
     judge = Judge(stream=settings.stream, now_ms=round(time.time() * 1_000) if now_ms is None else now_ms)
     account = Replayed(dry_run=dry_run)
     with _sender(settings, dry_run=dry_run) as sender:
-        batches = _Batches(settings, account, sender, replayed_places(settings.kafka))
+        batches = _Batches(settings, account, sender, read_markers(settings.kafka))
         try:
             for letter in read_letters(settings.kafka, selection, progress=progress):
                 batches.take(letter, judge, repair)
@@ -146,10 +146,15 @@ def replay_letters(
 class _Batches:
     """Letters on their way into batches, and the account of them."""
 
-    def __init__(self, settings: Settings, account: Replayed, sender: _Sender | None, done: Places) -> None:
-        self._lake, self._account, self._sender, self._done = settings.lake, account, sender, done
-        self._seen = Places()
+    def __init__(
+        self, settings: Settings, account: Replayed, sender: _Sender | None, markers: Iterable[Marker]
+    ) -> None:
+        self._lake, self._account, self._sender = settings.lake, account, sender
+        self._seen, self._done = Places(), Places()
         self._ids: set[str] = set()
+        for marker in markers:
+            self._done.add(marker.place)
+            self._ids.add(marker.event_id)
         self._batch: list[Event] = []
         self._bytes = 0
 
@@ -158,7 +163,7 @@ class _Batches:
         if not self._seen.add(letter.place):
             return  # a restart of the job has written it twice
         if letter.place in self._done:
-            self._account.sent_before += 1
+            self._account.done_before += 1
             return
         payload, row = letter.payload, judge.judge(letter, letter.payload)
         if isinstance(row, str) and repair is not None:
@@ -187,8 +192,8 @@ class _Batches:
             else:
                 ids.add(event.event_id)
                 events.append(event)
-        if events and self._sender is not None:
-            self._sender.send(events)
+        if self._batch and self._sender is not None:
+            self._sender.send(events, done=self._batch)
         # Only what is committed is counted: Ctrl-C may come before.
         self._ids, self._batch, self._bytes = ids, [], 0
         self._account.in_lake += in_lake
@@ -213,13 +218,16 @@ class _Sender:
         self._kafka, self._producer = kafka, producer
         self.newest_ms: dict[int, int] = {}
 
-    def send(self, events: list[Event]) -> None:
-        """Send events and their markers in one transaction."""
+    def send(self, events: list[Event], *, done: list[Event]) -> None:
+        """Send events, and markers of all letters that are done with them, in one transaction."""
         with _explained(self._kafka):
             self._producer.begin_transaction()
             try:
                 for event in events:
                     self._produce(event)
+                for event in done:
+                    marker = Marker(place=event.letter.place, reason=event.letter.reason, event_id=event.event_id)
+                    self._producer.produce(self._kafka.replayed_topic, **marker.record())
                 self._producer.commit_transaction(_SECONDS)
             except BaseException:
                 # When this fails too, the broker or the next replay ends it.
@@ -236,11 +244,6 @@ class _Sender:
             timestamp=event.time_ms,
             headers=[] if clock_ms is None else [(CLOCK_HEADER, str(clock_ms).encode())],
             on_delivery=self._delivered,
-        )
-        self._producer.produce(
-            self._kafka.replayed_topic,
-            orjson.dumps({"reason": event.letter.reason, "event_id": event.event_id}),
-            key=orjson.dumps([*event.letter.place]),
         )
 
     def _delivered(self, error: Any, message: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from playhead.config import KafkaSettings
 from playhead.dlq.judge import Judge, stamp
-from playhead.dlq.letters import Letter, Progress, Selection, read_letters, replayed_places
+from playhead.dlq.letters import Letter, Progress, Selection, read_letters, read_markers
 from playhead.dlq.places import Place, Places
 from playhead.dlq.wire import Value, WireField, read_fields
 
@@ -22,7 +22,7 @@ class ReasonCount:
         example: where the newest of their records was.
         letters: records that were refused for it.
         repeats: letters that came once more, because the job was restarted.
-        replayed: letters that were sent again.
+        replayed: letters that were sent again, or whose event a replay has found in the lake.
         first_ms: when the first was written, UTC epoch ms; null when Kafka does not know.
         last_ms: when the last was.
     """
@@ -61,7 +61,9 @@ def count_letters(
     Raises:
         StackError: Kafka does not answer, or a topic is missing.
     """
-    seen, replayed = Places(), replayed_places(kafka)
+    seen, replayed = Places(), Places()
+    for marker in read_markers(kafka):
+        replayed.add(marker.place)
     counts: dict[str, ReasonCount] = {}
     for letter in read_letters(kafka, selection, progress=progress):
         count = counts.setdefault(letter.reason, ReasonCount(reason=letter.reason, example=letter.place))
