@@ -13,12 +13,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from playhead.config import KafkaSettings, Settings
 from playhead.declarations import load_declarations
+from playhead.dlq.letters import UNREADABLE
 from playhead.report import topics
 from playhead.report.facts import Lag, Reason
 from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problems import problems_of
-from playhead.report.topics import UNREADABLE, read_kafka
+from playhead.report.topics import read_kafka
 from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.stack
@@ -93,4 +94,4 @@ def test_a_running_stack_is_asked(stack: Settings) -> None:
     assert facts.flink is not None
     if facts.flink.job is None:
         assert "The speed job is not running" in [problem.title for problem in problems_of(facts)]
-    assert "4 of 4 topics" in render(facts)
+    assert "5 of 5 topics" in render(facts)

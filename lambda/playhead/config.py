@@ -46,6 +46,7 @@ class KafkaSettings(_Section):
     ca_file: Path | None = None
     events_topic: str = "playback-events"
     dead_letter_topic: str = "playback-events.dlq"
+    replayed_topic: str = "playback-events.dlq.replayed"
     feature_rows_topic: str = "feature-rows"
     served_topic: str = "served-features"
 

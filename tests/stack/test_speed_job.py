@@ -18,7 +18,6 @@ from itertools import accumulate
 from pathlib import Path
 from threading import Event
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -44,13 +43,13 @@ from playhead.relations import DAY_MS, T_MS, milliseconds
 from playhead.serving.dimension_table import load_dimension, read_dimension
 from playhead.speed import cluster
 from playhead.speed.decode import KEPT_BYTES
-from playhead.stack.kafka import create_topics
 from schemas.decode import encode
 from schemas.playback_pb2 import PlaybackEvent
 from schemas.tables import event_columns
 from tests.polling import PATIENCE, eventually
 from tests.stack import reading
 from tests.stack.poison import KEY, Poison, event, poison, send_poison
+from tests.stack.topics import own_topics
 
 pytestmark = pytest.mark.stack
 
@@ -106,14 +105,6 @@ def generated(config: GeneratorConfig, folder: Path) -> Given:
     with generated_source(config, truth=folder) as (source, truth):
         records = list(source.records)
     return Given(records, source.clock_ms, truth, pq.read_table(folder / "events.parquet"))
-
-
-def own_topics(stack: Settings, home: Path, **flink: Any) -> Settings:
-    """The running stack, with topics and a home of the job's own."""
-    names = {f"{kind}_topic": f"{kind}-{uuid4().hex}" for kind in ("events", "dead_letter", "feature_rows")}
-    kafka = stack.kafka.model_copy(update=names)
-    create_topics(kafka)
-    return stack.model_copy(update={"kafka": kafka, "home": home, "flink": stack.flink.model_copy(update=flink)})
 
 
 def track_file(home: Path) -> Path:

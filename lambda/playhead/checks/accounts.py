@@ -11,6 +11,9 @@ from typing import Any
 
 from playhead.checks import results
 from playhead.config import Settings
+from playhead.dlq.letters import read_markers
+from playhead.dlq.places import Place
+from playhead.dlq.summary import count_letters
 from playhead.local.lake import count_events
 from playhead.relations import milliseconds
 from playhead.serving.topic import open_topic
@@ -30,10 +33,11 @@ class Accounts:
         records: records of the topic, heartbeats aside.
         events: distinct valid events among them, counted here.
         duplicates: valid records whose event came before in the topic, counted here.
-        dead_letters: reason to number of invalid records, counted here.
+        dead_letters: reason to number of invalid records, counted here. One that was replayed after a fix counts by the
+            reason that it had, whatever today's rules say of it: its event has a record of its own since.
         lake_rows: events in the master data.
         late: of them, those that came behind the watermark.
-        dlq: reason to number of records in the dead-letter topic.
+        dlq: reason to number of dead letters; one that a restart of the job has written twice counts once.
     """
 
     records: int
@@ -70,6 +74,7 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
     seen: set[str] = set()
     duplicates, invalid = 0, Counter[str]()
     skew, longest = milliseconds(settings.stream.clock_skew), settings.stream.max_message_bytes
+    replayed = {marker.place: marker.reason for marker in read_markers(settings.kafka)}
     for record in _records(settings, settings.kafka.events_topic):
         headers = dict(record.headers() or [])
         if record.value() is None and HEARTBEAT_HEADER in headers:
@@ -77,6 +82,7 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
         clock = headers.get(CLOCK_HEADER) or b""
         believed = int(clock) if _CLOCK.fullmatch(clock) else clock_ms
         row = decode(record.value() or b"", latest_ms=believed + skew, max_bytes=longest)
+        row = replayed.get(Place(record.topic(), record.partition(), record.offset()), row)
         if isinstance(row, str):
             invalid[row] += 1
         elif row[0] in seen:
@@ -91,16 +97,10 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
         dead_letters=dict(sorted(invalid.items())),
         lake_rows=lake.rows,
         late=lake.late,
-        dlq=dict(sorted(_dead_letters(settings).items())),
+        dlq=dict(sorted((count.reason, count.letters) for count in count_letters(settings.kafka))),
     )
     results.save(settings, "accounts", accounts.to_json())
     return accounts
-
-
-def _dead_letters(settings: Settings) -> Counter[str]:
-    import orjson
-
-    return Counter(orjson.loads(r.key())["reason"] for r in _records(settings, settings.kafka.dead_letter_topic))
 
 
 def _records(settings: Settings, topic: str) -> Any:

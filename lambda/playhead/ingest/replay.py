@@ -285,17 +285,24 @@ class _Sender:
             )
 
 
-def _producer(settings: Settings, *, paced: bool) -> Any:
-    from confluent_kafka import Producer
-
-    conf = {
+def producer_of_events(settings: Settings) -> dict[str, Any]:
+    """Settings of a confluent-kafka producer for the events topic."""
+    return {
         **settings.kafka.client(),
         "enable.idempotence": True,
         "compression.type": "gzip",
         # The Java client's partitioner, so that a key is in one partition whoever sends it.
         "partitioner": "murmur2_random",
-        "linger.ms": 5 if paced else 50,
         "message.max.bytes": LARGEST_MESSAGE_BYTES,
+    }
+
+
+def _producer(settings: Settings, *, paced: bool) -> Any:
+    from confluent_kafka import Producer
+
+    conf = {
+        **producer_of_events(settings),
+        "linger.ms": 5 if paced else 50,
         "message.timeout.ms": _DELIVERY_SECONDS * 1_000,
         "delivery.report.only.error": True,
     }
