@@ -27,6 +27,7 @@ from playhead.config import CheckSettings, Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
+from playhead.pushed import pushed
 from playhead.serving.delta import delta_table
 from playhead.serving.feast_offline import Cut
 from playhead.serving.lake_rows import open_duckdb
@@ -176,6 +177,7 @@ class Skew:
         }
 
 
+@pushed("check_skew", lambda found: {"rows": sum(found.rows.values()), "findings": found.mismatches})
 def check_skew(
     settings: Settings,
     declarations: Declarations,
