@@ -5,15 +5,15 @@ A scrape looks at Kafka, Flink and the lake at that moment, and at what checks h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from playhead.checks.freshness import Look, measure
-from playhead.checks.readings import Reading, Standing, standings
+from playhead.checks.freshness import MEASURED, Look, measure
+from playhead.checks.readings import Reading, standings
 from playhead.config import Settings
 from playhead.errors import PlayheadError
 from playhead.published import published
@@ -45,30 +45,36 @@ class PlayheadCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
         look = Look(self._settings)
-        up = GaugeMetricFamily("playhead_source_up", "Whether a source could be read", labels=["source"])
+        readings = measure(look).readings
+        up = {each.subject: each.ok for each in readings if each.measure == MEASURED}
         for source, read in _SOURCES.items():
             try:
                 found = list(read(look))
             except (PlayheadError, OSError):
-                up.add_metric([source], 0)
+                up[source] = False
             else:
-                up.add_metric([source], 1)
+                up[source] = True
                 yield from found
-        yield up
+        yield from _lag("playhead_lag_seconds", "Seconds", [each for each in readings if each.measure in _LAGS])
+        yield from _lag("playhead_lag_records", "Records", [each for each in readings if each.measure == "records"])
+        yield _labelled("playhead_source_up", "Whether a source could be read", "source", up)
+
+
+def _labelled(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
 
 
 def _checks(look: Look) -> Iterator[Metric]:
     """How everything stands that checks have recorded."""
-    return _standing_metrics(standings(look.settings))
-
-
-def _standing_metrics(found: Iterable[Standing]) -> Iterator[Metric]:
     labels = ["check", "subject", "measure"]
     ok = GaugeMetricFamily("playhead_check_ok", "Whether it is as it should be", labels=labels)
     value = GaugeMetricFamily("playhead_check_value", "The figure that was measured", labels=labels)
     since = GaugeMetricFamily("playhead_check_since_timestamp_seconds", "Since when it is wrong", labels=labels)
     at = GaugeMetricFamily("playhead_check_timestamp_seconds", "When it was measured last", labels=labels)
-    for each in found:
+    for each in standings(look.settings):
         ok.add_metric(each.reading.about, each.reading.ok)
         at.add_metric(each.reading.about, each.at.timestamp())
         if each.reading.value is not None:
@@ -78,23 +84,12 @@ def _standing_metrics(found: Iterable[Standing]) -> Iterator[Metric]:
     return iter((ok, value, since, at))
 
 
-def _lags(look: Look) -> Iterator[Metric]:
+def _lag(name: str, unit: str, readings: Sequence[Reading]) -> Iterator[Metric]:
     """How far each part is behind now, and how far it may be."""
-    readings = measure(look).readings
-    yield from _lag("playhead_lag_seconds", "Seconds", [each for each in readings if each.measure in _LAGS])
-    yield from _lag("playhead_lag_records", "Records", [each for each in readings if each.measure == "records"])
-
-
-def _lag(name: str, unit: str, readings: Iterable[Reading]) -> Iterator[Metric]:
-    lag = GaugeMetricFamily(name, f"{unit} that a part is behind", labels=["subject"])
-    allowed = GaugeMetricFamily(f"{name}_allowed", f"{unit} that a part may be behind", labels=["subject"])
-    for each in readings:
-        if each.value is not None:
-            lag.add_metric([each.subject], each.value)
-        if each.allowed is not None:
-            allowed.add_metric([each.subject], each.allowed)
-    yield lag
-    yield allowed
+    lags = {each.subject: each.value for each in readings if each.value is not None}
+    allowed = {each.subject: each.allowed for each in readings if each.allowed is not None}
+    yield _labelled(name, f"{unit} that a part is behind", "subject", lags)
+    yield _labelled(f"{name}_allowed", f"{unit} that a part may be behind", "subject", allowed)
 
 
 def _kafka(look: Look) -> Iterator[Metric]:
@@ -108,11 +103,9 @@ def _kafka(look: Look) -> Iterator[Metric]:
     records = CounterMetricFamily("playhead_topic_records", "Records that a topic was given", labels=["topic"])
     for topic in look.kafka.topics:
         records.add_metric([roles[topic]], sum(each.end for each in bounds_of(kafka, topic).values()))
-    letters = GaugeMetricFamily("playhead_dead_letters", "The newest dead letters by reason", labels=["reason"])
-    for reason in look.kafka.dead_letters.reasons:
-        letters.add_metric([reason.name], reason.records)
     yield records
-    yield letters
+    letters = {reason.name: reason.records for reason in look.kafka.dead_letters.reasons}
+    yield _labelled("playhead_dead_letters", "The newest dead letters by reason", "reason", letters)
 
 
 def _flink(look: Look) -> Iterator[Metric]:
@@ -123,7 +116,7 @@ def _flink(look: Look) -> Iterator[Metric]:
         yield CounterMetricFamily("playhead_job_restarts", "Restores since the job was submitted", value=job.restarts)
 
 
-def _lake(look: Look) -> Iterator[Metric]:
+def _published(look: Look) -> Iterator[Metric]:
     mark = published(look.settings.lake)
     if mark is not None:
         end_s = mark.end.timestamp()
@@ -132,8 +125,7 @@ def _lake(look: Look) -> Iterator[Metric]:
 
 _SOURCES: dict[str, Callable[[Look], Iterator[Metric]]] = {
     "checks": _checks,
-    "freshness": _lags,
     "kafka": _kafka,
     "flink": _flink,
-    "lake": _lake,
+    "published": _published,
 }

@@ -37,6 +37,9 @@ from playhead.serving.lander import behind
 from playhead.speed import cluster
 from playhead.speed.cluster import JobStatus
 
+MEASURED = "measured"
+"""The measure that says whether a subject could be measured at all."""
+
 _TIMEOUT_SECONDS = 5.0
 
 
@@ -152,7 +155,7 @@ def _measured(subject: str, read: Callable[[Look], Iterator[Reading]], look: Loo
     except (PlayheadError, httpx.HTTPError, pa.ArrowException, OSError) as error:
         why = str(error)
     ok = not why
-    return [*found, Reading(check=CHECK, subject=subject, measure="measured", value=float(ok), ok=ok, detail=why)]
+    return [*found, Reading(check=CHECK, subject=subject, measure=MEASURED, value=float(ok), ok=ok, detail=why)]
 
 
 def _reading(subject: str, measure: str, value: float | None, allowed: timedelta | None, detail: str = "") -> Reading:

@@ -124,12 +124,14 @@ def freshness(traced: Traced = 0, home: Home = None, config: Config = None, as_j
 
 
 def _show_freshness(found: Freshness) -> None:
+    from playhead.checks.freshness import MEASURED
+
     colours = {"ok": "green", "warn": "yellow", "bad": "red"}
     rows = table("", "measure", "value", "allowed", "", "")
     for each in found.readings:
         state = found.state(each)
         # What was measured says so by its figure.
-        if not (each.measure == "measured" and each.ok):
+        if not (each.measure == MEASURED and each.ok):
             value, allowed = ("" if number is None else f"{number:,g}" for number in (each.value, each.allowed))
             rows.add_row(each.subject, each.measure, value, allowed, state, each.detail, style=colours[state])
     show(rows)
