@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from playhead.config import MetricsSettings, Settings
-from playhead.pushed import pushed
+from playhead.pushed import PUSHED, pushed
 from tests.conftest import free_ports
 
 Told = list[tuple[str, str, dict[str, float]]]
@@ -61,6 +61,7 @@ def test_a_run_that_succeeds_tells_how_long_it_took_its_figures_and_when(setting
         assert count(telling(settings, address), 12) == 12
     [(method, path, figures)] = told
     assert (method, path) == ("POST", "/metrics/job/counting")
+    assert figures.keys() == {*PUSHED, "playhead_run_rows"}
     assert (figures["playhead_run_rows"], figures["playhead_run_failed"]) == (12, 0)
     assert figures["playhead_run_success_timestamp_seconds"] <= figures["playhead_run_timestamp_seconds"]
     assert 0 <= figures["playhead_run_seconds"] < 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import structlog
@@ -16,6 +17,16 @@ log = structlog.get_logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PUSHED: Mapping[str, str] = MappingProxyType(
+    {
+        "playhead_run_seconds": "How long the last run took",
+        "playhead_run_failed": "Whether the last run ended with an error",
+        "playhead_run_timestamp_seconds": "When the last run ended",
+        "playhead_run_success_timestamp_seconds": "When the last run that succeeded ended",
+    }
+)
+"""What every run tells, and what it says."""
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -56,18 +67,9 @@ def _push(settings: Settings, job: str, figures: Mapping[str, float]) -> None:
         return
     registry = CollectorRegistry()
     for name, value in {**figures, "timestamp_seconds": time.time()}.items():
-        Gauge(f"playhead_run_{name}", _SAYS.get(name, f"{name.capitalize()} of the last run"), registry=registry).set(
-            value
-        )
+        says = PUSHED.get(f"playhead_run_{name}", f"{name.capitalize()} of the last run that succeeded")
+        Gauge(f"playhead_run_{name}", says, registry=registry).set(value)
     try:
         pushadd_to_gateway(gateway, job, registry, timeout=_TIMEOUT_SECONDS)
     except OSError as error:
         log.warning("the Pushgateway was not told", job=job, gateway=gateway, error=str(error))
-
-
-_SAYS: Mapping[str, str] = {
-    "seconds": "How long the last run took",
-    "failed": "Whether the last run ended with an error",
-    "timestamp_seconds": "When the last run ended",
-    "success_timestamp_seconds": "When the last run that succeeded ended",
-}
