@@ -111,14 +111,14 @@ def test_prometheus_asks_where_somebody_answers(services: dict[str, Any], defaul
     assert targets == {
         f"server:{defaults.serve.port}",
         f"writer:{defaults.serve.writer_metrics_port}",
-        "report:18092",
+        f"metrics:{defaults.metrics.port}",
         f"jobmanager:{flink_port}",
         "pushgateway:9091",
     }
     [by_name] = [each for job in config["scrape_configs"] for each in job.get("dns_sd_configs", ())]
     assert (by_name["names"], by_name["port"]) == (["taskmanager"], int(flink_port))
-    assert {target.partition(":")[0] for target in targets} - {"report"} <= services.keys()
-    for name in ("server", "writer"):
+    assert {target.partition(":")[0] for target in targets} <= services.keys()
+    for name in ("server", "writer", "metrics"):
         assert services[name]["environment"]["PLAYHEAD_SERVE__HOST"] == "0.0.0.0"
 
 

@@ -209,8 +209,9 @@ class FreshnessSettings(_Section):
 
 
 class MetricsSettings(_Section):
-    """Prometheus."""
+    """Prometheus: what `playhead metrics` serves, and what jobs and checks tell."""
 
+    port: int = 18092
     pushgateway: str | None = None
     """`host:port` or URL of a Pushgateway that jobs and checks tell at their end how they went; None tells nobody."""
     writer: str | None = None

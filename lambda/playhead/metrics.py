@@ -6,7 +6,9 @@ A scrape looks at Kafka, Flink and the lake at that moment, and at what checks h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
 
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -17,7 +19,11 @@ from playhead.checks.readings import Reading, standings
 from playhead.config import Settings
 from playhead.errors import PlayheadError
 from playhead.published import published
+from playhead.serving.exposed import exposed
 from playhead.serving.topic import bounds_of
+from playhead.stack.ports import Port
+
+log = structlog.get_logger()
 
 _LAGS = ("lag_s", "age_s")
 
@@ -27,9 +33,26 @@ def metrics_text(settings: Settings) -> bytes:
 
     What does not answer is left out, and `playhead_source_up` says so.
     """
+    return generate_latest(_registry(settings))
+
+
+def serve_metrics(settings: Settings, stop: Event) -> None:
+    """Serve them over HTTP until told to stop.
+
+    Raises:
+        StackError: the port is taken.
+    """
+    port = Port(number=settings.metrics.port, setting="metrics.port")
+    with exposed(settings.serve.host, port, _registry(settings)):
+        log.info("metrics are served", host=settings.serve.host, port=port.number)
+        stop.wait()
+
+
+def _registry(settings: Settings) -> CollectorRegistry:
+    # Not described: that would look at everything once more, to learn the names.
     registry = CollectorRegistry(auto_describe=False)
     registry.register(PlayheadCollector(settings))
-    return generate_latest(registry)
+    return registry
 
 
 class PlayheadCollector(Collector):
