@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from typer.testing import CliRunner
 
 from playhead.checks import freshness
 from playhead.checks.freshness import MEASURED, Look, State, check_freshness, measure, newest_event_ms
 from playhead.checks.readings import standings
-from playhead.config import FreshnessSettings, Settings
+from playhead.cli import app
+from playhead.config import FreshnessSettings, MetricsSettings, Settings
 from playhead.errors import InputError, StackError
 from playhead.ingest.trace import Tracer
-from playhead.metrics import metrics_text
+from playhead.metrics import metrics_text, serve_metrics
 from playhead.published import Published, write_mark
 from playhead.report.facts import DeadLetters, Kafka, Lag, Reason
 from playhead.serving import events_tail
@@ -28,7 +35,9 @@ from playhead.serving.topic import Bounds
 from playhead.speed import cluster
 from playhead.speed.cluster import JobStatus
 from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, encode
+from tests.conftest import free_ports
 from tests.lake import write_events
+from tests.polling import eventually
 from tests.prometheus import names_of, samples_of
 
 NOON_MS = 1_741_003_200_000
@@ -323,3 +332,42 @@ def test_a_source_that_does_not_answer_is_shown_as_down_and_its_metrics_are_gone
     down = {dict(labels)["source"] for (name, labels), up in found.items() if name == "playhead_source_up" and not up}
     assert down == {"kafka", "flink", "watermark", "job", "checkpoint", "consumer_groups", "online"}
     assert "playhead_job_running" not in names_of(text)
+
+
+def test_metrics_are_served_until_told_to_stop(settings: Settings, sources: Sources) -> None:
+    [port] = free_ports(1)
+    own = settings.model_copy(update={"metrics": MetricsSettings(port=port)})
+    stop, address = Event(), f"http://127.0.0.1:{port}/metrics"
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve_metrics, own, stop)
+        try:
+            assert eventually(lambda: serving.done() or answers(port), 30)
+            assert "playhead_job_running" in names_of(httpx.get(address, trust_env=False, timeout=30).text)
+            with pytest.raises(StackError, match=r"metrics\.port"):
+                serve_metrics(own, stop)
+        finally:
+            stop.set()
+            serving.result(30)
+    assert not answers(port)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def test_the_exit_code_says_whether_an_objective_is_missed(
+    settings: Settings, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "_SUBJECTS", {"job": freshness._SUBJECTS["job"]})
+    good = CliRunner().invoke(app, ["check", "freshness", "--home", str(settings.home)])
+    assert (good.exit_code, good.stdout.split()[-4:]) == (0, ["job", "running", "1", "ok"])
+    sources.job = None
+    bad = CliRunner().invoke(app, ["check", "freshness", "--json", "--home", str(settings.home)])
+    assert bad.exit_code == 1
+    [running, _] = json.loads(bad.stdout)["measures"]
+    assert (running["subject"], running["state"], running["detail"]) == ("job", "bad", "the speed job is not running")
