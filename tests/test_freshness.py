@@ -330,7 +330,8 @@ def test_a_source_that_does_not_answer_is_shown_as_down_and_its_metrics_are_gone
     text = metrics_text(settings).decode()
     found = samples_of(text)
     down = {dict(labels)["source"] for (name, labels), up in found.items() if name == "playhead_source_up" and not up}
-    assert down == {"kafka", "flink", "watermark", "job", "checkpoint", "consumer_groups", "online"}
+    of_kafka = {"kafka", "events", "lake", "watermark", "consumer_groups", "served_log"}
+    assert down == of_kafka | {"flink", "job", "checkpoint", "online"}
     assert "playhead_job_running" not in names_of(text)
 
 

@@ -124,15 +124,15 @@ def _kafka(look: Look) -> Iterator[Metric]:
         kafka.served_topic: "served",
     }
     records = CounterMetricFamily("playhead_topic_records", "Records that a topic was given", labels=["topic"])
-    for topic in look.kafka.topics:
+    for topic in look.kafka().topics:
         records.add_metric([roles[topic]], sum(each.end for each in bounds_of(kafka, topic).values()))
     yield records
-    letters = {reason.name: reason.records for reason in look.kafka.dead_letters.reasons}
+    letters = {reason.name: reason.records for reason in look.kafka().dead_letters.reasons}
     yield _labelled("playhead_dead_letters", "The newest dead letters by reason", "reason", letters)
 
 
 def _flink(look: Look) -> Iterator[Metric]:
-    job = look.job
+    job = look.job()
     running = job is not None and job.state == "RUNNING"
     yield GaugeMetricFamily("playhead_job_running", "Whether the speed job runs", value=running)
     if job is not None:

@@ -86,26 +86,27 @@ class Freshness:
 class Look:
     """What Kafka and Flink say at one moment, each asked once, when it is first wanted.
 
-    Every property raises StackError when its source does not answer.
+    Every method raises StackError when its source does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._seen: dict[str, Any] = {}
 
-    @property
-    def tails(self) -> Mapping[int, Tail]:
-        """The ends of the events topic."""
-        found: Mapping[int, Tail] = self._once("tails", lambda: read_tails(self.settings))
-        return found
-
-    @property
     def kafka(self) -> Kafka:
-        """Topics, consumer groups and dead letters."""
+        """Topics, consumer groups and dead letters.
+
+        To be asked before anything else of Kafka: when it does not answer, no other client waits ten seconds for it.
+        """
         found: Kafka = self._once("kafka", lambda: read_kafka(self.settings.kafka))
         return found
 
-    @property
+    def tails(self) -> Mapping[int, Tail]:
+        """The ends of the events topic."""
+        self.kafka()
+        found: Mapping[int, Tail] = self._once("tails", lambda: read_tails(self.settings))
+        return found
+
     def job(self) -> JobStatus | None:
         """The speed job; None when it does not run."""
         found: JobStatus | None = self._once("job", lambda: cluster.find(self.settings))
@@ -169,13 +170,13 @@ def _behind(end_ms: int, reached_ms: int) -> float:
 
 
 def _events(look: Look) -> Iterator[Reading]:
-    newest_ms = newest(tail.newest_ms for tail in look.tails.values())
+    newest_ms = newest(tail.newest_ms for tail in look.tails().values())
     if newest_ms is not None:
         yield _reading("events", "age_s", time.time() - newest_ms / 1_000, look.settings.freshness.events)
 
 
 def _lake(look: Look) -> Iterator[Reading]:
-    sent_ms = newest(tail.newest_event_ms for tail in look.tails.values())
+    sent_ms = newest(tail.newest_event_ms for tail in look.tails().values())
     if sent_ms is not None:
         there_ms, allowed = newest_event_ms(look.settings.lake), look.settings.freshness.lake
         if there_ms is None:
@@ -185,27 +186,29 @@ def _lake(look: Look) -> Iterator[Reading]:
 
 
 def _watermark(look: Look) -> Iterator[Reading]:
-    newest_ms = newest(tail.newest_ms for tail in look.tails.values())
-    if newest_ms is not None and look.job is not None and look.job.watermark_ms is not None:
-        lag_s = _behind(newest_ms, look.job.watermark_ms)
-        yield _reading("watermark", "lag_s", lag_s, look.settings.freshness.watermark)
+    newest_ms = newest(tail.newest_ms for tail in look.tails().values())
+    job = look.job()
+    if newest_ms is not None and job is not None and job.watermark_ms is not None:
+        yield _reading("watermark", "lag_s", _behind(newest_ms, job.watermark_ms), look.settings.freshness.watermark)
 
 
 def _job(look: Look) -> Iterator[Reading]:
-    running = look.job is not None and look.job.state == "RUNNING"
-    detail = "" if running else f"the speed job is {look.job.state if look.job else 'not running'}"
+    job = look.job()
+    running = job is not None and job.state == "RUNNING"
+    detail = "" if running else f"the speed job is {job.state if job else 'not running'}"
     yield Reading(check=CHECK, subject="job", measure="running", value=float(running), ok=running, detail=detail)
 
 
 def _checkpoint(look: Look) -> Iterator[Reading]:
-    if look.job is not None and look.job.checkpoint_ms is not None:
-        age_s = time.time() - look.job.checkpoint_ms / 1_000
+    job = look.job()
+    if job is not None and job.checkpoint_ms is not None:
+        age_s = time.time() - job.checkpoint_ms / 1_000
         yield _reading("checkpoint", "age_s", age_s, look.settings.freshness.checkpoint)
 
 
 def _groups(look: Look) -> Iterator[Reading]:
     allowed = look.settings.freshness.consumer_records
-    for lag in look.kafka.lags:
+    for lag in look.kafka().lags:
         ok, detail = lag.records <= allowed, f"of {lag.topic}"
         yield Reading(
             check=CHECK,
@@ -240,6 +243,7 @@ def _batch(look: Look) -> Iterator[Reading]:
 
 
 def _served_log(look: Look) -> Iterator[Reading]:
+    look.kafka()
     left = behind(look.settings)
     detail = f"{left.records:,} records have not landed" if left.records else ""
     yield _reading("served_log", "lag_s", left.seconds, look.settings.freshness.served_log, detail)
