@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,10 +140,10 @@ class _Sent:
     online_s: float | None = None
     late: bool = False
 
-    @property
-    def row_ms(self) -> int:
-        """The time of its row: the end of its second."""
-        return self.traced.time_ms // 1_000 * 1_000 + 1_000
+
+def _row_ms(traced: Traced) -> int:
+    """The time of the row that it makes: the end of its second."""
+    return traced.time_ms // 1_000 * 1_000 + 1_000
 
 
 class _Watch:
@@ -154,21 +155,25 @@ class _Watch:
 
     def run(self, count: int) -> list[Trip]:
         sent: list[_Sent] = []
-        due_s = time.monotonic()
-        while len(sent) < count or any(self._is_open(each) for each in sent):
-            if len(sent) < count and time.monotonic() >= due_s:
-                sent.append(self._send(len(sent)))
-                due_s = time.monotonic() + _SPACING_SECONDS
-            for each in filter(self._is_open, sent):
-                self._look(each)
-            time.sleep(_POLL_SECONDS)
+        # Beside the looking: sending one takes a second, in which others are seen.
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(self._send_all, count, sent)
+            while not sending.done() or any(map(self._is_open, sent)):
+                for each in filter(self._is_open, list(sent)):
+                    self._look(each)
+                time.sleep(_POLL_SECONDS)
+            sending.result()
         return [Trip(lake_s=each.lake_s, online_s=each.online_s, counts=each.told and not each.late) for each in sent]
+
+    def _send_all(self, count: int, sent: list[_Sent]) -> None:
+        for number in range(count):
+            sent.append(self._send(number))
+            time.sleep(_SPACING_SECONDS)
 
     def _send(self, number: int) -> _Sent:
         stamp_ms = self._online.stamp_ms(listener_of(number)) if self._online else 0
-        sent = _Sent(traced=self._tracer.send(number), told=True)
-        sent.told = stamp_ms < sent.row_ms
-        return sent
+        traced = self._tracer.send(number)
+        return _Sent(traced=traced, told=stamp_ms < _row_ms(traced))
 
     def _is_open(self, sent: _Sent) -> bool:
         seen = sent.lake_s is not None and (sent.online_s is not None or not self._awaits_row(sent))
@@ -182,5 +187,5 @@ class _Watch:
             sent.lake_s, sent.late = time.monotonic() - sent.traced.sent_s, late
         if self._online is None or sent.online_s is not None or not self._awaits_row(sent):
             return
-        if self._online.stamp_ms(sent.traced.user_id) >= sent.row_ms:
+        if self._online.stamp_ms(sent.traced.user_id) >= _row_ms(sent.traced):
             sent.online_s = time.monotonic() - sent.traced.sent_s

@@ -22,7 +22,7 @@ from uuid import uuid4
 from playhead.config import Settings
 from playhead.errors import InputError, StackError
 from playhead.ingest.replay import HEARTBEAT_SECONDS, past_second, producer_of
-from playhead.serving.events_tail import Tail, newest, read_tails
+from playhead.serving.events_tail import Tail, read_tails
 from playhead.serving.topic import bounds_of
 from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, encode
 
@@ -78,9 +78,7 @@ class Tracer:
         """
         tails = read_tails(self._settings)
         partition = number % LISTENERS % len(tails)
-        tail = _place(tails, partition, self._settings.kafka.events_topic)
-        time_ms = tail.newest_ms or 0
-        clock = [] if tail.clock is None else [(CLOCK_HEADER, tail.clock)]
+        time_ms, clock = _moment(tails, partition, self._settings.kafka.events_topic)
         traced = Traced(
             event_id=f"{PREFIX}{uuid4().hex}",
             user_id=listener_of(number),
@@ -139,16 +137,16 @@ def _is_quiet(settings: Settings) -> bool:
     return True
 
 
-def _place(tails: Mapping[int, Tail], partition: int, topic: str) -> Tail:
-    """The end of the partition; of the topic, when nothing is in the partition."""
-    latest = newest(tail.newest_ms for tail in tails.values())
-    if latest is None:
+def _moment(tails: Mapping[int, Tail], partition: int, topic: str) -> tuple[int, list[tuple[str, bytes]]]:
+    """The newest time of a partition, or of the topic when nothing is in the partition, and its clock as headers."""
+    known = {n: (tail.newest_ms, tail.clock) for n, tail in tails.items() if tail.newest_ms is not None}
+    if not known:
         raise InputError(
             f"topic {topic} has no record: a traced event has no time to be of",
             hint="send events first: an event of now would make those of the past late",
         )
-    own = tails[partition]
-    return own if own.newest_ms is not None else next(t for t in tails.values() if t.newest_ms == latest)
+    newest_ms, clock = known.get(partition) or max(known.values(), key=lambda own: own[0])
+    return newest_ms, [] if clock is None else [(CLOCK_HEADER, clock)]
 
 
 def _payload(traced: Traced) -> bytes:
