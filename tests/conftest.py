@@ -147,6 +147,8 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings of a running Kafka, Redis and Flink, in a home of their own."""
     settings = settings_on_free_ports(tmp_path_factory.mktemp("stack") / "home")
+    [metrics] = free_ports(1)
+    settings = settings.model_copy(update={"flink": settings.flink.model_copy(update={"metrics_port": metrics})})
     try:
         local_stack.start(settings)
         yield settings

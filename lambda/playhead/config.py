@@ -125,6 +125,9 @@ class FlinkSettings(_Section):
     checkpoint_interval: timedelta = timedelta(seconds=5)
     task_manager_memory_mb: int = 2560
     job_manager_memory_mb: int = 1024
+    metrics_port: int | None = Field(default=None, ge=1, le=65_534)
+    """Where Prometheus finds the JobManager's metrics; one above are the TaskManager's. None, the default, is nowhere:
+    Flink's reporter listens on every interface, and cannot be told otherwise."""
 
 
 class StreamSettings(_Section):
@@ -182,6 +185,40 @@ class CheckSettings(_Section):
     """How long rows may have been on their way, of 99 of 100 values that differ for it."""
 
 
+class FreshnessSettings(_Section):
+    """How far each part may be behind. What is above `warn` of that is worth a look."""
+
+    warn: float = Field(default=0.8, gt=0, le=1)
+    lake: timedelta = timedelta(minutes=1)
+    """From the newest event of the topic back to the newest in the lake, by event time; of traced events, from sending
+    to the lake, 99 of 100."""
+    online: timedelta = timedelta(seconds=10)
+    """From a feature row's record to its write, as the writer measures it; of traced events, from sending to Redis."""
+    watermark: timedelta = timedelta(minutes=1)
+    """From the newest record of the topic back to the speed job's watermark, by event time."""
+    checkpoint: timedelta = timedelta(minutes=1)
+    """Since the start of the last completed checkpoint, by the clock."""
+    consumer_records: int = Field(default=10_000, ge=0)
+    """Records that a consumer group has still to read."""
+    batch: timedelta = timedelta(days=2)
+    """From the newest event in the lake back to the end of the last published day: longer, and long windows are
+    refused."""
+    served_log: timedelta = timedelta(minutes=5)
+    """From the newest served vector back to the first that has not landed."""
+    events: timedelta | None = None
+    """Since the newest record of the events topic, by the clock; None in a replay of the past, which is always old."""
+
+
+class MetricsSettings(_Section):
+    """Prometheus: what `playhead metrics` serves, and what jobs and checks tell."""
+
+    port: int = 18092
+    pushgateway: str | None = None
+    """`host:port` or URL of a Pushgateway that jobs and checks tell at their end how they went; None tells nobody."""
+    writer: str | None = None
+    """`host:port` of the online writer's metrics; None is `serve.writer_metrics_port` of `serve.host`."""
+
+
 class Settings(BaseSettings):
     """All settings.
 
@@ -207,6 +244,8 @@ class Settings(BaseSettings):
     offline: OfflineSettings = OfflineSettings()
     serve: ServeSettings = ServeSettings()
     checks: CheckSettings = CheckSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @field_validator("home", "project", "lake_path")
     @classmethod

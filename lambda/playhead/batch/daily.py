@@ -41,6 +41,7 @@ from playhead.dimensions import table_name
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan
 from playhead.published import published, with_days, write_mark
+from playhead.pushed import pushed
 from playhead.serving.fallbacks import POOL, TOP_TRACKS
 from playhead.serving.online import Written, open_online_store
 
@@ -84,6 +85,7 @@ class DailyRun:
         }
 
 
+@pushed("batch", lambda done: {"days": len(done.days), "events": done.events, "rows": sum(done.views.values())})
 def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = lambda _: None) -> DailyRun:
     """Run batch days, in order and in one session.
 

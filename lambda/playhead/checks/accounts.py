@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,14 +14,15 @@ from playhead.dlq.letters import read_markers
 from playhead.dlq.places import Place
 from playhead.dlq.summary import count_letters
 from playhead.local.lake import count_events
+from playhead.pushed import pushed
 from playhead.relations import milliseconds
+from playhead.serving.events_tail import clock_ms
 from playhead.serving.topic import open_topic
 from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, decode
 
 _GROUP = "playhead-accounts"
 _BATCH = 10_000
 _WAIT_SECONDS = 1.0
-_CLOCK = re.compile(rb"-?\d{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class Accounts:
         return {**asdict(self), "adds_up": self.adds_up}
 
 
+@pushed("check_accounts", lambda found: {"rows": found.records, "findings": int(not found.adds_up)})
 def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts:
     """Count the topic, the lake and the dead letters; the result is kept as `accounts`.
 
@@ -70,7 +71,7 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
     Raises:
         StackError: Kafka does not answer.
     """
-    clock_ms = round(time.time() * 1000) if now_ms is None else now_ms
+    wall_ms = round(time.time() * 1000) if now_ms is None else now_ms
     seen: set[str] = set()
     duplicates, invalid = 0, Counter[str]()
     skew, longest = milliseconds(settings.stream.clock_skew), settings.stream.max_message_bytes
@@ -79,9 +80,8 @@ def check_accounts(settings: Settings, *, now_ms: int | None = None) -> Accounts
         headers = dict(record.headers() or [])
         if record.value() is None and HEARTBEAT_HEADER in headers:
             continue
-        clock = headers.get(CLOCK_HEADER) or b""
-        believed = int(clock) if _CLOCK.fullmatch(clock) else clock_ms
-        row = decode(record.value() or b"", latest_ms=believed + skew, max_bytes=longest)
+        latest_ms = clock_ms(headers.get(CLOCK_HEADER), wall_ms) + skew
+        row = decode(record.value() or b"", latest_ms=latest_ms, max_bytes=longest)
         row = replayed.get(Place(record.topic(), record.partition(), record.offset()), row)
         if isinstance(row, str):
             invalid[row] += 1

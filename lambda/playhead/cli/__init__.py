@@ -14,6 +14,7 @@ from playhead.cli import (
     dlq,
     features,
     ingest,
+    metrics,
     report,
     serving,
     stack,
@@ -22,7 +23,7 @@ from playhead.cli import (
 )
 from playhead.errors import PlayheadError
 
-GROUPS = (demo, stack, ingest, stream, dlq, batch, features, dimensions, training, serving, checks, report)
+GROUPS = (demo, stack, ingest, stream, dlq, batch, features, dimensions, training, serving, checks, report, metrics)
 """Modules with a function `register(app)`; commands import what is heavy when they run."""
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""`check skew`, `check accounts`: whether what came out is what should have."""
+"""`check skew`, `check accounts`, `check freshness`: whether what came out is what should have, and in time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
     from playhead.checks.accounts import Accounts
+    from playhead.checks.freshness import Freshness
     from playhead.checks.skew import Skew
 
 Services = Annotated[
@@ -26,6 +27,9 @@ MaxRate = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Share of a feature's values that may differ. [default: checks.max_skew, 0]"),
 ]
+Traced = Annotated[
+    int, typer.Option("--trace", min=0, max=1_000, help="Send so many traced events through the whole way.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +37,7 @@ def register(app: typer.Typer) -> None:
     check = typer.Typer(help="Compare what came out with what should have.", no_args_is_help=True)
     check.command()(skew)
     check.command()(accounts)
+    check.command()(freshness)
     app.add_typer(check, name="check")
 
 
@@ -90,6 +95,46 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
         _show_accounts(found)
     if not found.adds_up:
         raise typer.Exit(1)
+
+
+def freshness(traced: Traced = 0, home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Measure how far each part is behind: lake, online store, watermark, consumers, checkpoint, batch day, served log.
+
+    Lags of data are of event time, so they are right in a replay of the past too. --trace also measures the way itself:
+    from sending an event until the lake and the online store have it. Traced events are searches of the listeners
+    playhead-trace-0 to playhead-trace-15, of no track; they stay in the lake. Not while a replay runs faster than the
+    clock: they would be late.
+
+    Exit code 1: something is further behind than the settings allow ([freshness]), or cannot be measured. Figures are
+    added to lake/checks/readings.
+
+    \b
+    playhead check freshness
+    playhead check freshness --trace 16 --json
+    """
+    from playhead.checks.freshness import check_freshness
+
+    found = check_freshness(settings_of(home, config), traced=traced)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        _show_freshness(found)
+    if found.missed:
+        raise typer.Exit(1)
+
+
+def _show_freshness(found: Freshness) -> None:
+    from playhead.checks.freshness import MEASURED
+
+    colours = {"ok": "green", "warn": "yellow", "bad": "red"}
+    rows = table("", "measure", "value", "allowed", "", "")
+    for each in found.readings:
+        state = found.state(each)
+        # What was measured says so by its figure.
+        if not (each.measure == MEASURED and each.ok):
+            value, allowed = ("" if number is None else f"{number:,g}" for number in (each.value, each.allowed))
+            rows.add_row(each.subject, each.measure, value, allowed, state, each.detail, style=colours[state])
+    show(rows)
 
 
 def _show_accounts(found: Accounts) -> None:
