@@ -11,17 +11,10 @@ import pytest
 from ibis import _
 from pyspark.sql import DataFrame, SparkSession
 
-from playhead.checks import quality, results
-from playhead.checks.quality import (
-    Finding,
-    Verdict,
-    events_suite,
-    gated_events,
-    gated_view,
-    judge,
-    validate,
-    view_suite,
-)
+from playhead.checks import results
+from playhead.checks.quality import judge, validate
+from playhead.checks.suites import events_suite, gated_events, gated_view, view_suite
+from playhead.checks.verdicts import Finding, Verdict, keep
 from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.days import dated_events
@@ -83,8 +76,8 @@ def test_a_finding_says_what_is_wrong() -> None:
 
 def test_results_are_kept_by_day(settings: Settings) -> None:
     good, bad = (Verdict(suite="events", days=(NOV[0],), findings=(finding(success=ok),)) for ok in (True, False))
-    quality.record(settings, {NOV[0]: [good], NOV[1]: [bad]})
-    quality.record(settings, {NOV[1]: [good, bad], NOV[2]: [good]})
+    keep(settings, {NOV[0]: [good], NOV[1]: [bad]}, whole=True)
+    keep(settings, {NOV[1]: [good, bad], NOV[2]: [good]}, whole=True)
     kept = (results.load(settings, "quality") or {})["days"]
     assert {day: one["success"] for day, one in kept.items()} == {
         "2018-11-01": True,
@@ -138,7 +131,9 @@ def test_every_fault_of_the_events_is_found(spark: SparkSession) -> None:  # noq
         key=str,
     )
     unknown = next(f for f in verdict.failures if f.column == "event_type")
-    assert str(unknown) == "expect_column_values_to_be_in_set(event_type): 1 unexpected, observed ['HUM']"
+    assert str(unknown) == (
+        "expect_column_values_to_be_in_set(event_type): 1 unexpected, observed ['HUM'], since 2018-11-01 00:00"
+    )
 
 
 @pytest.mark.spark

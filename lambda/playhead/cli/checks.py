@@ -1,4 +1,4 @@
-"""`check skew`, `check accounts`: whether what came out is what should have."""
+"""`check quality`, `check skew`, `check accounts`: whether what came out is what should have."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 Services = Annotated[
     list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
 ]
+Day = Annotated[
+    datetime | None,
+    typer.Option("--date", formats=["%Y-%m-%d"], help="UTC day. [default: the last that a table has]"),
+]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--table", help="events, a daily view, or changelog:GROUP. Repeatable. [default: all]"),
+]
+Set = Annotated[Path | None, typer.Option("--training-set", help="Only this file or folder of `training-set`.")]
 Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
 CutOption = Annotated[
     Literal["as-served", "as-corrected"],
@@ -31,9 +40,52 @@ MaxRate = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     check = typer.Typer(help="Compare what came out with what should have.", no_args_is_help=True)
+    check.command()(quality)
     check.command()(skew)
     check.command()(accounts)
     app.add_typer(check, name="check")
+
+
+def quality(
+    date: Day = None,
+    table: Tables = None,
+    training_set: Set = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Judge what is in the lake: the suites of the gate, and those of changelogs and training sets. Publishes nothing.
+
+    Exit code 1: an expectation does not hold. What was found is in HOME/data-docs/index.html; docs/quality.md says
+    what is expected, and how to expect more.
+
+    \b
+    playhead check quality
+    playhead check quality --date 2018-11-30 --table events --table changelog:listener
+    playhead check quality --training-set training.parquet --json
+    """
+    from playhead.declarations import load_declarations
+
+    settings, declarations = settings_of(home, config), load_declarations()
+    if training_set is not None:
+        from playhead.batch.training_sets import check_training_set
+
+        found = [(None, check_training_set(settings, declarations, training_set))]
+    else:
+        from playhead.batch.quality import check_quality
+
+        day = date.date() if date else None
+        found = [*check_quality(settings, declarations, day=day, tables=table or ())]
+    if as_json:
+        typer.echo(json.dumps({v.suite: {"day": day and str(day), **v.to_json()} for day, v in found}, indent=2))
+    else:
+        _show_quality(found)
+    for day, verdict in found:
+        for failure in verdict.failures:
+            of_day = f" of {day}" if day else ""
+            typer.secho(f"{verdict.suite}{of_day}: {failure}", fg=typer.colors.RED, err=True)
+    if not all(verdict.success for _, verdict in found):
+        raise typer.Exit(1)
 
 
 def skew(
@@ -90,6 +142,15 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
         _show_accounts(found)
     if not found.adds_up:
         raise typer.Exit(1)
+
+
+def _show_quality(found: Sequence[tuple[date, Verdict] | tuple[None, Verdict]]) -> None:
+    rows = table("table", "day", "expectations", "failed")
+    for day, verdict in found:
+        failed = len(verdict.failures)
+        style = "red" if failed else None
+        rows.add_row(verdict.suite, str(day or "—"), str(len(verdict.findings)), str(failed), style=style)
+    show(rows)
 
 
 def _show_accounts(found: Accounts) -> None:
