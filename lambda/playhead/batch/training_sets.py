@@ -60,9 +60,7 @@ def check_training_set(
         raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(types)}")
     expected = _types(declarations, manifest.service)
     by_measure = _growing(declarations, manifest.service, types)
-    suite = training_set_suite(
-        manifest, expected, by_measure, hand_written(declarations).get(manifest.service, ())
-    )
+    suite = training_set_suite(manifest, expected, by_measure, hand_written(declarations).get(manifest.service, ()))
     other = {name: kind for one in found for name, kind in unlike(one.types, expected).items()}
     profile: Profile = [{SINCE: None, **{type_of(name): kind for name, kind in other.items()}}]
     # What cannot be compared is not: its type says what is wrong.

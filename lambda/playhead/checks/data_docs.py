@@ -1,11 +1,12 @@
 """Data Docs: a page of each verdict as Great Expectations renders it, under `<home>/data-docs`. It needs no network.
 
-Great Expectations' own frame of a page loads styles, scripts and fonts from elsewhere; here it has ours, a few kilobytes
-that lie beside the pages. Its index is a table that a script makes; ours is plain HTML.
+Great Expectations' own frame of a page loads styles, scripts and fonts from elsewhere; here it has ours, a few
+kilobytes that lie beside the pages. Its index is a table that a script makes; ours is plain HTML.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -125,7 +126,7 @@ def _render(verdict: Verdict, title: str, now: datetime) -> str:
         {
             "success": verdict.success,
             "suite_name": verdict.suite,
-            "results": [dict(each) for each in verdict.rendered],
+            "results": [{**each, "result": _escaped(each["result"])} for each in verdict.rendered],
             "suite_parameters": {},
             "statistics": {
                 "evaluated_expectations": len(verdict.findings),
@@ -141,6 +142,19 @@ def _render(verdict: Verdict, title: str, now: datetime) -> str:
     overview = document.sections[0]
     overview.content_blocks = [each for each in overview.content_blocks if each.content_block_type != "header"]
     return str(_view().render(document, page_title=title))
+
+
+def _escaped(seen: Any) -> Any:
+    """What was seen in data, safe to stand in a page: Great Expectations puts some of it there as it is.
+
+    >>> _escaped({"unexpected_list": ["<script>", 3]})
+    {'unexpected_list': ['&lt;script&gt;', 3]}
+    """
+    if isinstance(seen, dict):
+        return {name: _escaped(value) for name, value in seen.items()}
+    if isinstance(seen, list):
+        return [_escaped(value) for value in seen]
+    return html.escape(seen) if isinstance(seen, str) else seen
 
 
 def _view() -> Any:

@@ -30,9 +30,7 @@ DAYS_BACK = 7
 # Hours in a row that are looked at together: a drop by half shows in six hours where it is chance in one.
 _TOGETHER_HOURS = (1, 3, 6)
 _SURPRISE = 8.0
-"""Of a number of rows that chance does not explain: about one in three thousand."""
-_SPREADS = 4.0
-"""Standard deviations of a share that chance explains."""
+"""Of what chance does not explain: the negative logarithm of its chance, about one in three thousand."""
 _SESSION_EVENTS = 30.0
 """Dispersion where there are no two days to take it from: about so many events come together."""
 
@@ -222,12 +220,23 @@ def _shares(
     """Of hours whose share is above `most`, the share, where chance does not explain the hour's, or not the day's."""
 
     def beyond(part: int, whole: int) -> bool:
-        p = min(max(expected, 0.01), 0.99)
-        spread = math.sqrt(p * (1 - p) * dispersion / whole) if whole else 0.0
-        return whole > 0 and part / whole > max(most, p + _SPREADS * spread)
+        return (
+            whole > 0 and part / whole > most and _divergence(part / whole, expected) * whole > _SURPRISE * dispersion
+        )
 
     of_day = beyond(sum(parts), sum(wholes))
     return [
         part / whole if whole and part / whole > most and (of_day or beyond(part, whole)) else None
         for part, whole in zip(parts, wholes, strict=True)
     ]
+
+
+def _divergence(share: float, expected: float) -> float:
+    """Of a share from the expected one, that of Kullback and Leibler: times a number of rows, how surprising it is.
+
+    >>> round(_divergence(0.5, 0.01), 2), _divergence(0.2, 0.2)
+    (1.62, 0.0)
+    """
+    p = min(max(expected, 0.01), 0.99)
+    parts = ((share, p), (1 - share, 1 - p))
+    return sum(own * math.log(own / whole) for own, whole in parts if own)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -11,8 +13,11 @@ from playhead.cli.options import Config, Home, Json, settings_of
 from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from playhead.checks.accounts import Accounts
     from playhead.checks.skew import Skew
+    from playhead.checks.verdicts import Verdict
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
@@ -47,8 +52,8 @@ def register(app: typer.Typer) -> None:
 
 
 def quality(
-    date: Day = None,
-    table: Tables = None,
+    day: Day = None,
+    tables: Tables = None,
     training_set: Set = None,
     home: Home = None,
     config: Config = None,
@@ -67,22 +72,22 @@ def quality(
     from playhead.declarations import load_declarations
 
     settings, declarations = settings_of(home, config), load_declarations()
+    found: list[tuple[date | None, Verdict]] = []
     if training_set is not None:
         from playhead.batch.training_sets import check_training_set
 
-        found = [(None, check_training_set(settings, declarations, training_set))]
+        found.append((None, check_training_set(settings, declarations, training_set)))
     else:
         from playhead.batch.quality import check_quality
 
-        day = date.date() if date else None
-        found = [*check_quality(settings, declarations, day=day, tables=table or ())]
+        found += check_quality(settings, declarations, day=day.date() if day else None, tables=tables or ())
     if as_json:
-        typer.echo(json.dumps({v.suite: {"day": day and str(day), **v.to_json()} for day, v in found}, indent=2))
+        typer.echo(json.dumps({v.suite: {"day": own and str(own), **v.to_json()} for own, v in found}, indent=2))
     else:
         _show_quality(found)
-    for day, verdict in found:
+    for own, verdict in found:
         for failure in verdict.failures:
-            of_day = f" of {day}" if day else ""
+            of_day = f" of {own}" if own else ""
             typer.secho(f"{verdict.suite}{of_day}: {failure}", fg=typer.colors.RED, err=True)
     if not all(verdict.success for _, verdict in found):
         raise typer.Exit(1)
@@ -144,7 +149,7 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
         raise typer.Exit(1)
 
 
-def _show_quality(found: Sequence[tuple[date, Verdict] | tuple[None, Verdict]]) -> None:
+def _show_quality(found: Sequence[tuple[date | None, Verdict]]) -> None:
     rows = table("table", "day", "expectations", "failed")
     for day, verdict in found:
         failed = len(verdict.failures)
