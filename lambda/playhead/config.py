@@ -183,6 +183,16 @@ class CheckSettings(_Section):
     """The same of one feature, `view__feature`."""
     max_propagation_lag: timedelta = timedelta(seconds=10)
     """How long rows may have been on their way, of 99 of 100 values that differ for it."""
+    min_volume: float = Field(default=0.5, ge=0, le=1)
+    """Share of the usual number of rows that a day, or some hours of it, must have at least."""
+    max_volume: float = Field(default=1.7, ge=1)
+    """The same at most."""
+    max_null_rise: float = Field(default=0.2, ge=0, le=1)
+    """By how much an hour's share of nulls in a column may be above the usual share."""
+    max_doubled: float = Field(default=0.01, ge=0, le=1)
+    """Share of events that may say what another says under another id."""
+    min_known: float = Field(default=0.9, ge=0, le=1)
+    """Share of events whose key the dimension must know, e.g. the track the catalogue. 0: it need not."""
 
 
 class FreshnessSettings(_Section):
