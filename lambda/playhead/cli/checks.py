@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from playhead.cli import drift
 from playhead.cli.options import Config, Home, Json, settings_of
 from playhead.cli.tables import show, table
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     check = typer.Typer(help="Compare what came out with what should have.", no_args_is_help=True)
     check.command()(skew)
     check.command()(accounts)
+    drift.register(check)
     app.add_typer(check, name="check")
 
 

@@ -44,7 +44,13 @@ def server(settings: Settings) -> Server:
 
 def topics(kafka: KafkaSettings) -> tuple[str, ...]:
     """The topics that playhead reads and writes."""
-    return (kafka.events_topic, kafka.dead_letter_topic, kafka.feature_rows_topic, kafka.served_topic)
+    return (
+        kafka.events_topic,
+        kafka.dead_letter_topic,
+        kafka.feature_rows_topic,
+        kafka.served_topic,
+        kafka.retrain_topic,
+    )
 
 
 def probe(kafka: KafkaSettings) -> str:
