@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from playhead.checks.distributions import (
 from playhead.checks.profiles import Measured, Origin, profiles_of
 from playhead.config import Settings
 
+X = (Measured(subject="x", column="x", keys=("user_id",)),)
 FIRST, SECOND = date(2025, 3, 1), date(2025, 3, 2)
 
 counts = st.lists(st.integers(0, 1_000), min_size=2, max_size=12).filter(any)
@@ -137,10 +139,10 @@ def test_a_cell_is_as_near_as_it_says(tmp_path: Path) -> None:
     rng = random.Random(3)
     sizes = [rng.choice((-1, 1)) * 10 ** rng.uniform(-8.9, 17.9) for _ in range(200)]
     given_values = [*sizes, 0.0, LEAST / 2, MOST * 2, *map(float, range(1, 51))]
-    days = {value: date.fromordinal(FIRST.toordinal() + n) for n, value in enumerate(given_values)}
-    origin = table_of(tmp_path / "t", [row(day, value, 0) for value, day in days.items()])
-    found = profiles_of(Settings(home=tmp_path / "home"), origin, days.values())
-    cells = {value: int(next(iter(found[day]["x", "value"].cells))) for value, day in days.items()}
+    rows = [row(FIRST, value, 0) | {"user_id": f"u{n}"} for n, value in enumerate(given_values)]
+    origin = replace(table_of(tmp_path / "t", rows), measured=X, by="user_id")
+    found = profiles_of(Settings(home=tmp_path / "home"), origin, [FIRST])[FIRST]
+    cells = {value: int(*found[f"u{n}", "value"].cells) for n, value in enumerate(given_values)}
     for value in sizes:
         assert middle(cells[value]) == pytest.approx(value, rel=ACCURACY * (1 + 1e-9))
     assert (cells[0.0], cells[LEAST / 2]) == (0, 0)

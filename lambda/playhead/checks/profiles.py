@@ -18,7 +18,7 @@ from deltalake import write_deltalake
 from playhead.checks.distributions import LEAST, LOG_WIDTH, MOST, Profile
 from playhead.config import Settings
 from playhead.errors import InputError, UnsupportedError
-from playhead.serving.delta import delta_table
+from playhead.serving.delta import delta_table, rows_of
 from playhead.serving.lake_rows import open_duckdb, sql_of
 from playhead.stack.process import exclusive
 
@@ -28,7 +28,7 @@ _TEXTS = 1_000
 _COLUMNS = 8
 """Columns that are counted at once."""
 
-_WAY = "2"
+_WAY = "1"
 """How profiles are made. Another one: those that are kept are made again."""
 
 Part: TypeAlias = Literal["value", "length", "items"]
@@ -187,7 +187,7 @@ def _made(settings: Settings, origin: Origin, days: Sequence[str]) -> dict[tuple
     table = delta_table(origin.path)
     if table is None:
         return {}
-    rows = table.to_pyarrow_dataset(partitions=[("dt", "in", list(days))])
+    rows = rows_of(table, origin.path, [("dt", "in", list(days))])
     measured = [each for each in origin.measured if each.column in rows.schema.names]
     own = origin.keep(ibis.table(ibis.Schema.from_pyarrow(rows.schema), "rows"))
     return _profiled(rows, own, measured, settings.offline.memory_mb, origin.by)
@@ -201,17 +201,18 @@ def _profiled(
     with open_duckdb(memory_mb) as connection:
         connection.register("rows", rows)
 
-        def rows_of(queries: Sequence[ir.Table]) -> list[dict[str, Any]]:
-            counts: list[dict[str, Any]] = connection.sql(sql_of(ibis.union(*queries))).to_arrow_table().to_pylist()
-            return counts
+        def answer(query: ir.Table) -> list[dict[str, Any]]:
+            answered: list[dict[str, Any]] = connection.sql(sql_of(query)).to_arrow_table().to_pylist()
+            return answered
 
         keys = sorted({key for each in measured for key in each.keys})
-        weights = rows_of([_weights(_values(table, by, key), key) for key in keys])
-        entities = {(row["dt"], row["of"], row["key"]): (int(row["keyed"]), row["squares"]) for row in weights}
+        weights = answer(_weights(ibis.union(*(_values(table, by, key, "value") for key in keys))))
+        # A sum is as wide as a decimal.
+        entities = {(row["dt"], row["of"], row["column"]): (int(row["keyed"]), row["squares"]) for row in weights}
         for begin in range(0, len(measured), _COLUMNS):
             some = {each.column: each for each in measured[begin : begin + _COLUMNS]}
-            counts = rows_of([part for column in some for part in _parts(_values(table, by, column), column)])
-            for (dt, of, column, part), own in _gathered(counts).items():
+            counts = _gathered(row for query in _counts(table, by, some) for row in answer(query))
+            for (dt, of, column, part), own in counts.items():
                 of_keys = [entities.get((dt, of, key), (0, 0.0)) for key in some[column].keys]
                 keyed, squares = min(of_keys, key=lambda one: one[0] ** 2 / one[1] if one[1] else 0.0)
                 subject = some[column].subject if by is None else of
@@ -219,59 +220,69 @@ def _profiled(
     return found
 
 
-def _values(table: ir.Table, by: str | None, column: str) -> ir.Table:
-    """A column under names that no other has."""
-    return table.select("dt", of=ibis.literal("") if by is None else table[by], value=table[column])
+def _values(table: ir.Table, by: str | None, column: str, part: Part) -> ir.Table:
+    """A column beside what it is."""
+    value = table[column]
+    if part == "length":
+        value = value.length()
+    of = ibis.literal("") if by is None else table[by]
+    rows = table.select("dt", of=of, column=ibis.literal(column), part=ibis.literal(part), value=value)
+    if part == "items":
+        rows = rows.mutate(value=rows.value.unnest()).filter(ibis._.value.notnull())
+    return rows
 
 
-def _weights(rows: ir.Table, key: str) -> ir.Table:
+def _weights(keys: ir.Table) -> ir.Table:
     """How many rows are of a known entity, and the sum over entities of the squares of their rows."""
-    known = rows.filter(rows.value.notnull()).group_by("dt", "of", "value").agg(rows=ibis._.count())
+    known = keys.filter(keys.value.notnull()).group_by("dt", "of", "column", "value").agg(rows=ibis._.count())
     size = known.rows.cast("float64")
-    sums = {"keyed": known.rows.sum(), "squares": (size * size).sum()}
-    return known.group_by("dt", "of").agg(**sums).mutate(key=ibis.literal(key))
+    return known.group_by("dt", "of", "column").agg(keyed=known.rows.sum(), squares=(size * size).sum())
 
 
-def _parts(rows: ir.Table, column: str) -> list[ir.Table]:
-    """Counts of a column by `dt`, `of`, `part` and `cell`; nulls have no cell, nor have the `other` texts.
+def _counts(table: ir.Table, by: str | None, columns: Iterable[str]) -> list[ir.Table]:
+    """Counts by `dt`, `of`, `column`, `part` and `cell`; nulls have no cell, nor have the `other` texts.
 
     Raises:
         UnsupportedError: a type that has no profile.
     """
-    kind = rows.value.type()
-    if kind.is_array():
-        items = rows.select("dt", "of", value=rows.value.unnest()).filter(ibis._.value.notnull())
-        lengths = _numbers(rows.mutate(value=rows.value.length()))
-        found = {("length", "number"): lengths, ("items", "text"): _texts(items)}
-    elif kind.is_numeric():
-        found = {("value", "number"): _numbers(rows)}
-    elif kind.is_string() or kind.is_boolean():
-        found = {("value", "text"): _texts(rows)}
-    else:
-        raise UnsupportedError(f"column {column}: there is no profile of {kind}")
-    named = {"column": ibis.literal(column)}
-    return [
-        own.mutate(**named, part=ibis.literal(part), kind=ibis.literal(what)) for (part, what), own in found.items()
-    ]
+    numbers, texts = list[ir.Table](), list[ir.Table]()
+    for column in columns:
+        kind = table[column].type()
+        if kind.is_array():
+            numbers.append(_values(table, by, column, "length"))
+            texts.append(_values(table, by, column, "items"))
+        elif kind.is_numeric():
+            numbers.append(_values(table, by, column, "value"))
+        elif kind.is_string() or kind.is_boolean():
+            texts.append(_values(table, by, column, "value"))
+        else:
+            raise UnsupportedError(f"column {column}: there is no profile of {kind}")
+    found = []
+    if numbers:
+        found.append(_number_counts(ibis.union(*(each.mutate(value=each.value.cast("float64")) for each in numbers))))
+    if texts:
+        found.append(_text_counts(ibis.union(*(each.mutate(value=each.value.cast("string")) for each in texts))))
+    return found
 
 
-def _numbers(rows: ir.Table) -> ir.Table:
-    """See `playhead.checks.distributions`: number 1 is above `LEAST`. What is no number counts as null."""
-    value = rows.value.cast("float64")
-    size = ibis.greatest(ibis.least(value.abs() / LEAST, MOST / LEAST), 1.0)
-    cell = (value.sign() * (size.ln() / LOG_WIDTH).ceil()).cast("int64").cast("string")
-    own = rows.mutate(cell=ibis.ifelse(value.isnan(), ibis.null("string"), cell))
-    counts = own.group_by("dt", "of", "cell").agg(n=own.count())
-    return counts.select("dt", "of", "cell", "n", other=ibis.literal(False))
+_PLACE = ("dt", "of", "column", "part")
 
 
-def _texts(rows: ir.Table) -> ir.Table:
-    own = rows.mutate(cell=rows.value.cast("string"))
-    counts = own.group_by("dt", "of", "cell").agg(n=own.count())
-    order = ibis.window(group_by=["dt", "of", counts.cell.isnull()], order_by=[ibis.desc("n"), "cell"])
+def _number_counts(rows: ir.Table) -> ir.Table:
+    """See `playhead.checks.distributions`: cell 1 begins at `LEAST`. What is no number counts as null."""
+    size = ibis.greatest(ibis.least(rows.value.abs() / LEAST, MOST / LEAST), 1.0)
+    cell = (rows.value.sign() * (size.ln() / LOG_WIDTH).ceil()).cast("int64").cast("string")
+    own = rows.select(*_PLACE, cell=ibis.ifelse(rows.value.isnan(), ibis.null("string"), cell))
+    counts = own.group_by(*_PLACE, "cell").agg(n=own.count())
+    return counts.mutate(kind=ibis.literal("number"), other=ibis.literal(False))
+
+
+def _text_counts(rows: ir.Table) -> ir.Table:
+    counts = rows.group_by(*_PLACE, cell=rows.value).agg(n=rows.count())
+    order = ibis.window(group_by=[*_PLACE, counts.cell.isnull()], order_by=[ibis.desc("n"), "cell"])
     ranked = counts.mutate(other=counts.cell.notnull() & (ibis.row_number().over(order) >= _TEXTS))
     cell = ibis.ifelse(ranked.other, ibis.null("string"), ranked.cell)
-    return ranked.group_by("dt", "of", "other", cell=cell).agg(n=ranked.n.sum())
+    return ranked.group_by(*_PLACE, "other", cell=cell).agg(n=ranked.n.sum()).mutate(kind=ibis.literal("text"))
 
 
 def _gathered(counts: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
@@ -280,7 +291,6 @@ def _gathered(counts: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, 
     for row in counts:
         place = row["dt"], row["of"], row["column"], row["part"]
         own = found.setdefault(place, {"kind": row["kind"], "cells": {}, "rows": 0, "nulls": 0, "other": 0})
-        # A sum is as wide as a decimal.
         count = int(row["n"])
         own["rows"] += count
         if row["cell"] is not None:
