@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from playhead.errors import InputError, StackError
 from playhead.serving.served_table import served_schema
 from playhead.serving.topic import open_topic
 from tests.conftest import settings_on_free_ports
+
+pytestmark = pytest.mark.stack
 
 DAY = date(2025, 3, 9)
 NOW = datetime(2025, 3, 10, 6, tzinfo=UTC)
@@ -101,15 +103,15 @@ def test_a_message_whose_sending_was_not_kept_comes_again_with_its_id(own: Setti
 
 
 def test_a_model_that_is_not_good_enough_is_a_reason(own: Settings) -> None:
-    good = judge_auc(own, ["auc_v1"], DAY, 0.66, 0.65, now=NOW)
-    assert trigger(own, drift_of("auc_v1"), good, now=NOW) == []
-    bad = judge_auc(own, ["auc_v1"], DAY, 0.61, 0.65, now=NOW)
-    (due,) = trigger(own, drift_of("auc_v1"), bad, now=NOW)
+    good = judge_auc(own, "auc_v1", DAY, 0.66, 0.65, now=NOW)
+    assert trigger(own, drift_of("auc_v1"), {"auc_v1": good}, now=NOW) == []
+    bad = judge_auc(own, "auc_v1", DAY, 0.61, 0.65, now=NOW + timedelta(hours=1))
+    (due,) = trigger(own, drift_of("auc_v1"), {"auc_v1": bad}, now=NOW)
     assert [(each.subject, each.measure, each.value, each.allowed) for each in due.reasons] == [
         ("auc_v1", "auc", 0.61, 0.65)
     ]
     (message,) = messages(own, "auc_v1")
-    assert message["reasons"][0]["detail"] == "validation AUC 0.610"
+    assert message["reasons"][0]["detail"] == "validation AUC 0.610, at least 0.65"
     (standing,) = standings(own)
     assert (standing.reading.subject, standing.reading.measure, standing.reading.ok) == ("auc_v1", "auc", False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -94,13 +94,14 @@ def read_auc(path: Path, key: str = "auc") -> float:
 
 
 def judge_auc(
-    settings: Settings, services: Iterable[str], day: date, auc: float, least: float, *, now: datetime | None = None
-) -> dict[str, Measurement]:
-    """Service to its validation AUC beside the least that it may be; added to the history as of a day."""
-    ok = auc >= least
-    found = Measurement(measure="auc", value=auc, allowed=least, ok=ok, detail=f"validation AUC {auc:.3f}")
-    record(settings, [reading_of(day, service, found) for service in services], now=now)
-    return dict.fromkeys(services, found)
+    settings: Settings, service: str, day: date, auc: float, least: float, *, now: datetime | None = None
+) -> Measurement:
+    """A model's validation AUC beside the least that it may be; added to the history as of a day."""
+    found = Measurement(
+        measure="auc", value=auc, allowed=least, ok=auc >= least, detail=f"validation AUC {auc:.3f}, at least {least:g}"
+    )
+    record(settings, [reading_of(day, service, found)], now=now)
+    return found
 
 
 def trigger(

@@ -120,10 +120,12 @@ def retrain(
         auc = read_auc(metrics)
     if auc is not None and least is None:
         raise typer.BadParameter("an AUC needs --min-auc, or the setting checks.drift.min_auc")
-    if auc is not None and len(service or []) != 1:
+    if auc is not None and (service is None or len(service) != 1):
         raise typer.BadParameter("an AUC is of one model: give one --service")
     found = _check(settings, service, dates, _reference(reference, reference_days))
-    validation = {} if auc is None or least is None else judge_auc(settings, service or [], found.days[-1], auc, least)
+    validation = {}
+    if service and auc is not None and least is not None:
+        validation[service[0]] = judge_auc(settings, service[0], found.days[-1], auc, least)
     due = trigger(settings, found, validation)
     if as_json:
         typer.echo(json.dumps({"due": [payload_of(each) for each in due]}, indent=2))
