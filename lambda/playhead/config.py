@@ -12,7 +12,7 @@ import os
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import to_jsonable_python
@@ -49,6 +49,7 @@ class KafkaSettings(_Section):
     replayed_topic: str = "playback-events.dlq.replayed"
     feature_rows_topic: str = "feature-rows"
     served_topic: str = "served-features"
+    retrain_topic: str = "retrain"
 
     @property
     def servers(self) -> str:
@@ -174,6 +175,43 @@ class ServeSettings(_Section):
     writer_metrics_port: int = 18091
 
 
+Measure: TypeAlias = Literal["psi", "kl", "js", "null_shift", "volume", "label_rate"]
+"""What drift is measured by; see `playhead.checks.drift`."""
+
+
+class DriftSettings(_Section):
+    """When a day is unlike its reference. None: measured only."""
+
+    reference_days: int = Field(default=28, ge=1)
+    """Days before a day that it is compared with."""
+    min_samples: int = Field(default=50, ge=1)
+    """What counts as fewer independent rows, of the day or of the reference, is not judged."""
+    max_psi: float | None = Field(default=0.2, ge=0)
+    max_kl: float | None = Field(default=None, ge=0)
+    """In nats."""
+    max_js: float | None = Field(default=None, ge=0, le=1)
+    """In bits."""
+    max_null_shift: float | None = Field(default=0.05, ge=0, le=1)
+    """How far the share of nulls may move."""
+    max_volume: float | None = Field(default=2.0, ge=1)
+    """How many times as many rows as on the mean day of the reference there may be, or as few."""
+    max_label_rate: float | None = Field(default=0.05, ge=0, le=1)
+    """How far the share of rows with a label may move."""
+    of: dict[str, dict[Measure, float]] = {}
+    """The same of one subject: `view__feature`, a service, a label, `service/model` of scores."""
+    min_auc: float | None = Field(default=None, ge=0, le=1)
+    """The least AUC of a model's validation before it has to be trained again."""
+
+    def allowed(self, subject: str, measure: Measure) -> float | None:
+        """What a measure of a subject may be at most.
+
+        >>> DriftSettings(of={"listener__plays_1h": {"psi": 0.5}}).allowed("listener__plays_1h", "psi")
+        0.5
+        """
+        own: float | None = getattr(self, f"max_{measure}")
+        return self.of.get(subject, {}).get(measure, own)
+
+
 class CheckSettings(_Section):
     """What the checks allow."""
 
@@ -193,6 +231,7 @@ class CheckSettings(_Section):
     """Share of events that may say what another says under another id."""
     min_known: float = Field(default=0.9, ge=0, le=1)
     """Share of events whose key the dimension must know, e.g. the track the catalogue. 0: it need not."""
+    drift: DriftSettings = DriftSettings()
 
 
 class FreshnessSettings(_Section):
@@ -290,7 +329,8 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`, `labelled/`."""
+        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`, `labelled/`,
+        `scores/`, `checks/`."""
         return self.lake_path or self.home / "lake"
 
     @property

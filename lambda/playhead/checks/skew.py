@@ -29,7 +29,7 @@ from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
 from playhead.pushed import pushed
-from playhead.serving.delta import delta_table
+from playhead.serving.delta import delta_table, rows_of
 from playhead.serving.feast_offline import Cut
 from playhead.serving.lake_rows import open_duckdb
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
@@ -332,7 +332,7 @@ def _served(settings: Settings, service: FeatureService, sample: int | None) -> 
     table_of_log = delta_table(path)
     if table_of_log is None:
         raise _nothing_logged(path)
-    log_rows = table_of_log.to_pyarrow_dataset()
+    log_rows = rows_of(table_of_log, path)
     stamps = [_stamp_of(group.name) for group in service.groups]
     needed = ["request_id", "serve_time", *keys_of(service), *columns_of(service), *stamps, "fingerprints"]
     missing = [column for column in needed if column not in log_rows.schema.names]

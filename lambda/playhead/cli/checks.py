@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from playhead.cli import drift
 from playhead.cli.options import Config, Home, Json, settings_of
 from playhead.cli.tables import show, table
 
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
     check.command()(skew)
     check.command()(accounts)
     check.command()(freshness)
+    drift.register(check)
     app.add_typer(check, name="check")
 
 

@@ -50,6 +50,7 @@ def topics(kafka: KafkaSettings) -> tuple[str, ...]:
         kafka.replayed_topic,
         kafka.feature_rows_topic,
         kafka.served_topic,
+        kafka.retrain_topic,
     )
 
 
