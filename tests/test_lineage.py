@@ -25,7 +25,10 @@ def test_a_field_reaches_what_filters_values_and_keys_name(declared: Declaration
         *found.features
     }
     assert not {"listener__plays_1h", "listener__skip_rate_1h"} & {*found.features}
-    assert {name.partition("__")[0] for name in affected(declared, field="artist_id").features} >= {"artist", "affinity"}
+    assert {name.partition("__")[0] for name in affected(declared, field="artist_id").features} >= {
+        "artist",
+        "affinity",
+    }
 
 
 def test_a_field_that_finds_a_row_of_a_dimension_reaches_what_is_enriched(lineage: Lineage) -> None:

@@ -187,4 +187,3 @@ def _columns(dimensions: Iterable[Dimension]) -> dict[str, set[str]]:
         for own, column in zip(dimension.event_columns, dimension.columns, strict=True):
             found[own] = {f"{dimension.name}.{column}", f"{EVENTS}.{dimension.key}"}
     return found
-
