@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ibis.expr.operations as ops
 
 from playhead.declarations import Declarations
-from playhead.declare import MOMENT, Attribute, Derived, Dimension, Expression, FeatureGroup, OnDemand, Ratio, names_of
+from playhead.declare import MOMENT, Attribute, Derived, Dimension, Expression, FeatureGroup, Ratio, names_of
 from playhead.errors import InputError, UnknownName
 from playhead.expressions import operation, resolve
 from playhead.plan import events_table
