@@ -83,6 +83,14 @@ def test_a_service_concerns_itself_and_several_subjects_all_of_theirs(lineage: L
     assert len(found.features) == 7
 
 
+def test_a_part_of_something_concerns_whom_the_part_concerns(lineage: Lineage) -> None:
+    assert lineage.of_part("events", "track_id") == lineage.of_subject("events.track_id")
+    assert lineage.of_part("track_daily", "plays_7d").features == ("track_daily__plays_7d",)
+    known = lineage.of_part("events", "track").features
+    assert "listener__valence_last_20" in known and "track__plays_1h" not in known
+    assert lineage.of_part("events", "no_such") == lineage.of_subject("events")
+
+
 def test_the_sources_are_fields_and_columns(lineage: Lineage) -> None:
     assert {"events.ms_played", "track.genre"} <= {*lineage.sources}
     assert not [name for name in lineage.sources if "__" in name]

@@ -21,7 +21,8 @@ from playhead.declarations import load_declarations
 from playhead.errors import InputError
 from playhead.report.facts import Facts
 from playhead.report.gather import gather
-from playhead.report.page import age, render, write_page
+from playhead.report.page import render, write_page
+from playhead.report.words import age
 from tests.archive import write_rows
 from tests.lake import write_events
 

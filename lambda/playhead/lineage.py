@@ -64,9 +64,24 @@ class Lineage:
             own or {name for name in self.sources if name == subject or name.startswith(f"{subject}.")}
         )
 
+    def of_part(self, subject: str, part: str) -> Affected:
+        """Whom it concerns when a part of something is wrong: a column, or a dimension that it is enriched with.
+
+        Where the part is nothing that is declared, it is everything that the subject concerns.
+        """
+        for name in (f"{subject}.{part}", f"{subject}__{part}"):
+            if name in self.reads or name in self.sources:
+                return self._reached({name})
+        column = {name for name in self.sources if name.startswith(f"{part}.")}
+        return self._reached(column) if column else self.of_subject(subject)
+
     def of_subjects(self, subjects: Iterable[str]) -> Affected:
         """Whom any of the subjects concerns."""
-        found = [self.of_subject(subject) for subject in subjects]
+        return self.together(self.of_subject(subject) for subject in subjects)
+
+    def together(self, several: Iterable[Affected]) -> Affected:
+        """All that any of them concerns, in the order of the declarations."""
+        found = [*several]
         features = {name for each in found for name in each.features}
         services = {name for each in found for name in each.services}
         return Affected(

@@ -154,6 +154,26 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledDay:
+    """What came of a service's vectors of a day: label to rows, and vectors whose wait is not over."""
+
+    service: str
+    day: str
+    rows: int
+    labels: Mapping[str, int]
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The last run that labelled what was served."""
+
+    at: datetime
+    days: tuple[LabelledDay, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backfill:
     """By group how the last backfill compares with the archive: `points` and how many are `different`."""
 
@@ -210,6 +230,7 @@ class Stages:
     serve: Serve | None
     land_served: Landed | None
     training_set: TrainingSet | None
+    labels: Labels | None
     skew: Skew | None
     backfill: Backfill | None
     quality: tuple[Verdict, ...]
@@ -247,6 +268,7 @@ _KINDS: Mapping[str, type[Any]] = {
     "serve": Serve,
     "land_served": Landed,
     "training_set": TrainingSet,
+    "labels": Labels,
     "skew": Skew,
     "backfill": Backfill,
 }

@@ -1,0 +1,132 @@
+"""What checks have told, as problems: many that are wrong alike are one, so that the top of the page stays readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+
+from playhead.checks.readings import Reading, Standing
+from playhead.lineage import Affected
+from playhead.report.facts import Facts
+from playhead.report.problem import Item, Problem, Stage
+from playhead.report.words import age, measured, plain
+
+SECTIONS = ("freshness", "quality", "skew", "drift")
+"""Checks that have a section of their own."""
+
+OTHERS = "checks"
+"""The section of all others."""
+
+_STAGES = {"quality": Stage.EVENTS, "drift": Stage.SERVED, "skew": Stage.SKEW}
+_OLD = timedelta(hours=1)
+
+
+def section_of(check: str) -> str:
+    """The part of the page that shows a check.
+
+    >>> section_of("drift"), section_of("accounts")
+    ('drift', 'checks')
+    """
+    return check if check in SECTIONS else OTHERS
+
+
+def wrong(facts: Facts, check: str | None = None) -> list[Standing]:
+    """What is not as it should be, of one check or of all."""
+    return [each for each in facts.standings if not each.reading.ok and check in (None, each.reading.check)]
+
+
+def is_told(facts: Facts, check: str, subject: str) -> bool:
+    """Whether a check says that the subject is wrong: then no rule of the page needs to say it again."""
+    return any(each.reading.subject == subject for each in wrong(facts, check))
+
+
+def checked_problems(facts: Facts) -> Iterator[Problem]:
+    """One for each check and measure with something wrong; one for drift, whose measures are all of the same."""
+    for _, alike in groupby(sorted(wrong(facts), key=_kind), key=_kind):
+        yield _problem(facts, list(alike))
+
+
+def words_of(reading: Reading) -> str:
+    """How a reading is, without its subject.
+
+    >>> words_of(Reading(check="drift", subject="a__b", measure="psi", value=0.31, allowed=0.2, ok=False))
+    'psi 0.310, allowed 0.200'
+    >>> words_of(Reading(check="freshness", subject="job", measure="running", value=0, ok=False))
+    'not running'
+    """
+    if reading.allowed is None and reading.value == 0:
+        return f"not {plain(reading.measure)}"
+    is_ = f"{plain(reading.measure)} {measured(reading.measure, reading.value)}"
+    return is_ if reading.allowed is None else f"{is_}, allowed {measured(reading.measure, reading.allowed)}"
+
+
+def _kind(standing: Standing) -> tuple[str, str]:
+    """What is told together. A measure may name a part of its subject in brackets: `null_rise(track_id)`."""
+    reading = standing.reading
+    return reading.check, "" if reading.check == "drift" else reading.measure.partition("(")[0]
+
+
+def _problem(facts: Facts, alike: Sequence[Standing]) -> Problem:
+    check, family = _kind(alike[0])
+    subjects = tuple(dict.fromkeys(each.reading.subject for each in alike))
+    return Problem(
+        title=_title(check, family, alike, subjects),
+        detail=_detail(facts, alike),
+        section=section_of(check),
+        runbook=check,
+        stage=_STAGES.get(check),
+        since=min((each.since for each in alike if each.since), default=None),
+        subjects=subjects,
+        affected=facts.lineage.together(_affected(facts, each.reading) for each in alike),
+        items=tuple(_items(alike)) if len(alike) > 1 else (),
+    )
+
+
+def _title(check: str, family: str, alike: Sequence[Standing], subjects: Sequence[str]) -> str:
+    named = check.replace("_", " ").capitalize()
+    if len(subjects) == 1 and len(alike) == 1:
+        return f"{named}: {subjects[0]} {words_of(alike[0].reading)}"
+    if len(subjects) == 1:
+        return f"{named}: {subjects[0]} is beyond what is allowed"
+    many = f"{len(subjects):,} {'features' if all('__' in each for each in subjects) else 'parts'}"
+    return f"{named}: {plain(family)} of {many}" if family else f"{named}: {many} beyond what is allowed"
+
+
+def _detail(facts: Facts, alike: Sequence[Standing]) -> str:
+    found = [alike[0].reading.detail] if len(alike) == 1 and alike[0].reading.detail else []
+    measured_at = max(each.at for each in alike)
+    if facts.made_at - measured_at > _OLD:
+        found.append(f"Measured {age(measured_at, facts.made_at)}.")
+    return " ".join(text if text.endswith(".") else f"{text}." for text in found)
+
+
+def _items(alike: Iterable[Standing]) -> Iterator[Item]:
+    """One for each subject, the one that is wrong for longest first."""
+    by_subject: dict[str, list[Standing]] = {}
+    for each in sorted(alike, key=lambda each: (each.since or each.at, each.reading.subject)):
+        by_subject.setdefault(each.reading.subject, []).append(each)
+    for subject, own in by_subject.items():
+        words = "; ".join(words_of(each.reading) for each in own)
+        yield Item(subject=subject, words=words, since=own[0].since)
+
+
+def _affected(facts: Facts, reading: Reading) -> Affected:
+    lineage, subject = facts.lineage, reading.subject
+    if reading.check == "freshness":
+        return _behind(facts, subject)
+    part = reading.measure.partition("(")[2].removesuffix(")")
+    if part:
+        return lineage.of_part(subject, part)
+    # Scores are of a service's model: `service/model`.
+    return lineage.of_subject(subject.partition("/")[0])
+
+
+def _behind(facts: Facts, subject: str) -> Affected:
+    """What is behind makes features old: those of the batch layer, or of the stream; the served log makes none."""
+    if subject == "batch":
+        return facts.lineage.of_subjects(group.name for group in facts.groups if group.kind == "daily")
+    if "served" in subject:
+        return Affected()
+    own = facts.lineage.of_subject(subject)
+    return own if own.features else facts.lineage.of_subject("events")
