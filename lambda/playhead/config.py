@@ -170,6 +170,14 @@ class ServeSettings(_Section):
     writer_metrics_port: int = 18091
 
 
+class ReportSettings(_Section):
+    """The page on call, `playhead report --serve`, on this machine alone."""
+
+    port: int = 18090
+    refresh: timedelta = Field(default=timedelta(seconds=15), ge=timedelta(seconds=1))
+    """How often everything is asked and the page made anew."""
+
+
 class CheckSettings(_Section):
     """What the checks allow."""
 
@@ -206,6 +214,7 @@ class Settings(BaseSettings):
     offline: OfflineSettings = OfflineSettings()
     serve: ServeSettings = ServeSettings()
     checks: CheckSettings = CheckSettings()
+    report: ReportSettings = ReportSettings()
 
     @field_validator("home", "project", "lake_path")
     @classmethod

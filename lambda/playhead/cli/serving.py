@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
 import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
+from playhead.cli.signals import stop_on_signal
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +36,7 @@ def write_online(
     """
     from playhead.serving.writer import run_writer
 
-    with _stop_on_signal() as stop:
+    with stop_on_signal() as stop:
         summary = run_writer(settings_of(home, config), stop, until_caught_up=until_caught_up).to_json()
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
@@ -78,7 +75,7 @@ def serve(
     if workers is not None:
         settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"workers": workers})})
     clock_s = time.time if as_of is None else clock_from(as_of.replace(tzinfo=UTC).timestamp())
-    with _stop_on_signal() as stop:
+    with stop_on_signal() as stop:
         run_server(settings, stop, clock_s)
 
 
@@ -89,7 +86,7 @@ def serve_worker(
     """One process of `serve --workers`, which starts it."""
     from playhead.serving.server import run_worker
 
-    with _stop_on_signal() as stop:
+    with stop_on_signal() as stop:
         run_worker(settings_of(None, None), stop, metrics, clock_offset_s)
 
 
@@ -104,7 +101,7 @@ def land_served(
 
     from playhead.serving.lander import land_served as land
 
-    with _stop_on_signal() as stop:
+    with stop_on_signal() as stop:
         summary = land(settings_of(home, config), stop, until_caught_up=not follow)
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))
@@ -113,15 +110,3 @@ def land_served(
         typer.echo(f"{service}: {vectors:,} vectors landed")
     for reason, records in summary.skipped.items():
         typer.secho(f"skipped, {reason}: {records:,}", fg=typer.colors.YELLOW, err=True)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Event]:
-    """An event that SIGINT and SIGTERM set: the work in hand is finished first."""
-    stop = Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

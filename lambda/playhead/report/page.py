@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from playhead.checks.readings import Standing
 from playhead.errors import InputError
-from playhead.report import calendar, drift, picture, tables, told, words
+from playhead.report import batch_days, drift, picture, tables, told, words
 from playhead.report.facts import Facts
 from playhead.report.problem import Problem
 from playhead.report.problems import problems_of
@@ -27,6 +27,7 @@ DATA_DOCS = Path("data-docs", "index.html")
 """In the home: what the quality gate writes for people, where it has."""
 
 _SHOWN_DAYS = 14
+_SHOWN_LABELS = 7
 _SHOWN_VERDICTS = 20
 _SHOWN_ITEMS = 5
 _SHOWN_CHARTS = 12
@@ -128,7 +129,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": words.number, "utc": words.utc, "age": _age, "codes": words.codes}
+    environment.filters |= {
+        "number": words.number,
+        "utc": words.utc,
+        "minute": words.minute,
+        "age": _age,
+        "codes": words.codes,
+    }
     environment.filters |= {"soft": words.soft, "figure": words.figure, "measured": _measured, "plain": words.plain}
     return environment
 
@@ -161,16 +168,18 @@ def _status(facts: Facts, problems: tuple[Problem, ...]) -> dict[str, Any]:
 
 def _time(facts: Facts) -> dict[str, Any]:
     newest = facts.lake.events.newest if facts.lake.events else None
+    found = batch_days.calendar_of(facts)
     return {
         "event_times": list(tables.event_times(facts)),
         "processing_times": list(tables.processing_times(facts)),
         "behind": lambda at: words.span(max(newest - at, timedelta())) if newest else words.NO_VALUE,
         "days": tables.days_of(facts),
         "shown_days": _SHOWN_DAYS,
-        "calendar": calendar.calendar_of(facts),
-        "weekdays": calendar.WEEKDAYS,
-        "meaning": calendar.MEANING,
-        "labelled": tables.labelled_days(facts, _SHOWN_DAYS),
+        "calendar": found,
+        "weekdays": batch_days.WEEKDAYS,
+        "meaning": batch_days.MEANING,
+        "notable": found.notable if found else (),
+        "labelled": tables.labelled_days(facts, _SHOWN_LABELS),
         "runs": tables.runs_of(facts),
     }
 

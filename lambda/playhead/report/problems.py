@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from playhead.lineage import EVENTS
 from playhead.report.facts import Facts, Job
@@ -40,13 +41,15 @@ def _parts(facts: Facts) -> Iterator[Problem]:
                 title=f"{part.name} does not answer",
                 detail=f"{part.address}: {part.detail}",
                 section="stack",
-                runbook="stack",
+                runbook="sourceunread",
                 subjects=_groups(facts) if part.name == "redis" else _EVENTS,
             )
     for unread in facts.unread:
-        yield Problem(title=f"{unread.source} cannot be read", detail=unread.why, section="stack", runbook="stack")
+        yield Problem(
+            title=f"{unread.source} cannot be read", detail=unread.why, section="stack", runbook="sourceunread"
+        )
     for name, why in facts.stages.problems.items():
-        yield Problem(title=f"Result {name} cannot be read", detail=why, section="freshness", runbook="results")
+        yield Problem(title=f"Result {name} cannot be read", detail=why, section="freshness", runbook="sourceunread")
 
 
 def _replay(facts: Facts) -> Iterator[Problem]:
@@ -67,7 +70,7 @@ def _replayed(title: str, detail: str, replay: Replay) -> Problem:
         title=title,
         detail=detail,
         section="counts",
-        runbook="replay",
+        runbook="noevents",
         stage=Stage.REPLAY,
         since=replay.at,
         subjects=_EVENTS,
@@ -82,23 +85,23 @@ def _job(facts: Facts) -> Iterator[Problem]:
         if not told:
             detail = "Nothing new gets to the lake or online; `playhead stream start` goes on from where it stopped."
             written = facts.lake.events.written if facts.lake.events else None
-            yield _of_job("The speed job is not running", detail, since=written)
+            yield _of_job("The speed job is not running", detail, "jobnotrunning", since=written)
         return
     detail = f"Job {job.job_id}." + (f" Last failure: {job.failure}" if job.failure else "")
     if job.state != "RUNNING" and not told:
-        yield _of_job(f"The speed job is {job.state}", detail, since=job.checkpoint)
+        yield _of_job(f"The speed job is {job.state}", detail, "jobnotrunning", since=job.checkpoint)
     if job.restarts:
         times = "once" if job.restarts == 1 else f"{job.restarts:,} times"
-        yield _of_job(f"The speed job was restarted {times}", detail)
+        yield _of_job(f"The speed job was restarted {times}", detail, "jobrestarts")
     yield from _checkpoint(facts, job)
 
 
-def _of_job(title: str, detail: str, *, section: str = "stack", since: datetime | None = None) -> Problem:
+def _of_job(title: str, detail: str, runbook: str, *, section: str = "stack", since: datetime | None = None) -> Problem:
     return Problem(
         title=title,
         detail=detail,
         section=section,
-        runbook="speed-job",
+        runbook=runbook,
         stage=Stage.JOB,
         since=since,
         subjects=_EVENTS,
@@ -114,7 +117,7 @@ def _checkpoint(facts: Facts, job: Job) -> Iterator[Problem]:
             f"The last was started at {job.checkpoint:%Y-%m-%d %H:%M:%S} UTC, one is due every "
             f"{facts.checkpoint_seconds:g} s. Rows become visible in the lake at checkpoints."
         )
-        yield _of_job("Checkpoints have stopped", detail, section="freshness", since=job.checkpoint)
+        yield _of_job("Checkpoints have stopped", detail, "checkpointold", section="freshness", since=job.checkpoint)
 
 
 def _accounts(facts: Facts) -> Iterator[Problem]:
@@ -149,7 +152,9 @@ def _twice(facts: Facts) -> Iterator[Problem]:
 
 
 def _of_counts(title: str, detail: str) -> Problem:
-    return Problem(title=title, detail=detail, section="counts", runbook="counts", stage=Stage.EVENTS, subjects=_EVENTS)
+    return Problem(
+        title=title, detail=detail, section="counts", runbook="checkfailed", stage=Stage.EVENTS, subjects=_EVENTS
+    )
 
 
 def _dead_letters(facts: Facts) -> Iterator[Problem]:
@@ -167,7 +172,7 @@ def _dead_letters(facts: Facts) -> Iterator[Problem]:
             title=title,
             detail=detail,
             section="dead-letters",
-            runbook="dead-letters",
+            runbook="deadletters",
             stage=Stage.DEAD_LETTERS,
             subjects=_EVENTS,
         )
@@ -180,7 +185,7 @@ def _lake(facts: Facts) -> Iterator[Problem]:
             detail = f"{_first(table.unreadable)}. Their rows are not in the counts."
             subjects = (name.rpartition("/")[2],)
             title = f"{files} of {name} cannot be read"
-            yield Problem(title=title, detail=detail, section="counts", runbook="lake", subjects=subjects)
+            yield Problem(title=title, detail=detail, section="counts", runbook="sourceunread", subjects=subjects)
 
 
 def _lags(facts: Facts) -> Iterator[Problem]:
@@ -191,16 +196,16 @@ def _lags(facts: Facts) -> Iterator[Problem]:
         if lag.records > MOST_LAG and not is_told(facts, "freshness", lag.group):
             detail = f"{lag.records:,} records of {lag.topic} are still to be read; does it run?"
             stage = ways.get(lag.topic)
-            yield _behind(f"{lag.group} is behind", detail, stage, _EVENTS if stage else ())
+            yield _behind(f"{lag.group} is behind", detail, "consumerlag", stage, _EVENTS if stage else ())
     topic = facts.topics["feature_rows"]
     rows = facts.kafka.topics.get(topic, 0)
     if rows > MOST_LAG and not any(lag.topic == topic for lag in facts.kafka.lags):
         detail = f"{rows:,} records of {topic} wait for it: `playhead write-online`."
-        yield _behind("No online writer has run", detail, Stage.ONLINE, _groups(facts))
+        yield _behind("No online writer has run", detail, "writerdown", Stage.ONLINE, _groups(facts))
 
 
-def _behind(title: str, detail: str, stage: Stage | None, subjects: tuple[str, ...]) -> Problem:
-    return Problem(title=title, detail=detail, section="stack", runbook="lag", stage=stage, subjects=subjects)
+def _behind(title: str, detail: str, runbook: str, stage: Stage | None, subjects: tuple[str, ...]) -> Problem:
+    return Problem(title=title, detail=detail, section="stack", runbook=runbook, stage=stage, subjects=subjects)
 
 
 def _serving(facts: Facts) -> Iterator[Problem]:
@@ -208,17 +213,24 @@ def _serving(facts: Facts) -> Iterator[Problem]:
     refused = {name: rows for name, rows in writer.rows.items() if name not in _GOOD_ROWS and rows} if writer else {}
     lost = {name: count for name, count in serve.vectors.items() if name not in _GOOD_FATES and count} if serve else {}
     services = tuple(service.name for service in facts.services)
-    for title, counts, ended, stage, subjects in (
-        ("Feature rows could not be written online", refused, writer, Stage.ONLINE, _EVENTS),
-        ("Served vectors were not logged", lost, serve, Stage.SERVED, services),
-        ("Served vectors were not landed", landed.skipped if landed else {}, landed, Stage.SERVED, services),
+    for title, runbook, counts, ended, stage, subjects in (
+        ("Feature rows could not be written online", "writerfailures", refused, writer, Stage.ONLINE, _EVENTS),
+        ("Served vectors were not logged", "servedvectorslost", lost, serve, Stage.SERVED, services),
+        (
+            "Served vectors were not landed",
+            "servedloglag",
+            landed.skipped if landed else {},
+            landed,
+            Stage.SERVED,
+            services,
+        ),
     ):
         if counts and ended:
             yield Problem(
                 title=title,
                 detail=_counted(counts),
                 section="stages",
-                runbook="serving",
+                runbook=runbook,
                 stage=stage,
                 since=ended.at,
                 subjects=subjects,
@@ -226,26 +238,34 @@ def _serving(facts: Facts) -> Iterator[Problem]:
 
 
 def _quality(facts: Facts) -> Iterator[Problem]:
-    for verdict in facts.stages.quality:
-        if verdict.failures:
-            names = [f"{f.expectation} ({f.column or 'table'})" for f in verdict.failures]
-            title = f"Quality of {verdict.suite} fails, {_span(verdict)}"
-            detail = f"{len(names)} of {verdict.expectations} expectations: {_first(names)}. The day is not published."
-            yield Problem(
-                title=title,
-                detail=detail,
-                section="quality",
-                runbook="quality",
-                stage=Stage.VIEWS,
-                since=datetime.fromisoformat(verdict.days[0]).replace(tzinfo=UTC),
-                subjects=tuple(dict.fromkeys(_subject(facts, verdict.suite, f.column) for f in verdict.failures)),
-            )
+    """One for each suite; the newest of its days tells what is wrong."""
+    out = {*facts.lake.published.days} if facts.lake.published else set[str]()
+    failed = [v for v in facts.stages.quality if v.failures and not is_told(facts, "quality", v.suite)]
+    ordered = sorted(failed, key=lambda each: (each.suite, each.days))
+    for suite, verdicts in groupby(ordered, key=lambda each: each.suite):
+        own = list(verdicts)
+        newest, days = own[-1], [day for verdict in own for day in verdict.days]
+        names = [f"{f.expectation} ({f.column or 'table'})" for f in newest.failures]
+        when = _span(newest) if len(own) == 1 else f"{len(days)} days, the last {days[-1]}"
+        held = [day for day in days if day not in out]
+        kept = f" Not published: {_first(held)}." if held else ""
+        yield Problem(
+            title=f"Quality of {suite} fails, {when}",
+            detail=f"{len(names)} of {newest.expectations} expectations: {_first(names)}.{kept}",
+            section="quality",
+            runbook="qualityfailed",
+            stage=Stage.VIEWS,
+            since=datetime.fromisoformat(days[0]).replace(tzinfo=UTC),
+            subjects=tuple(dict.fromkeys(_subject(facts, suite, f.column) for each in own for f in each.failures)),
+        )
 
 
 def _subject(facts: Facts, suite: str, column: str | None) -> str:
     """What an expectation is of: a column where it is a field of the events or a feature, else the whole table."""
     known = {*facts.lineage.sources, *facts.lineage.reads}
-    return next((name for name in (f"{suite}.{column}", f"{suite}__{column}") if name in known), suite)
+    # A column may be that of a profile: `null_rise(track_id)`.
+    name = (column or "").removesuffix(")").rpartition("(")[2]
+    return next((each for each in (f"{suite}.{name}", f"{suite}__{name}") if each in known), suite)
 
 
 def _published(facts: Facts) -> Iterator[Problem]:
@@ -261,7 +281,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
             title=f"Daily views are {(newest - mark.end).days} days behind",
             detail=detail,
             section="freshness",
-            runbook="batch",
+            runbook="batchdaymissing",
             stage=Stage.VIEWS,
             since=mark.end + MOST_BATCH_LAG,
             subjects=daily,
@@ -274,7 +294,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
             title="Views were published with another declaration",
             detail=detail,
             section="declared",
-            runbook="declarations",
+            runbook="batchdaymissing",
             stage=Stage.VIEWS,
             subjects=tuple(other),
         )
@@ -306,7 +326,7 @@ def _backfill(facts: Facts) -> Iterator[Problem]:
             title="Backfill and archive differ",
             detail=_counted(other),
             section="training",
-            runbook="backfill",
+            runbook="checkfailed",
             stage=Stage.ROWS,
             subjects=tuple(other),
         )

@@ -214,11 +214,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Override:
+    """A decision to publish a day that fails its gate: when, by whom, why, and what failed."""
+
+    at: datetime
+    by: str
+    reason: str
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stages:
     """The last run of each stage and check; None before its first.
 
     Attributes:
         quality: failed verdicts first, then by suite and day.
+        overrides: day to the decision to publish it though it fails.
         saved: name of every result to when it was saved.
         problems: result to why it could not be read.
     """
@@ -234,6 +245,7 @@ class Stages:
     skew: Skew | None
     backfill: Backfill | None
     quality: tuple[Verdict, ...]
+    overrides: Mapping[str, Override]
     saved: Mapping[str, datetime]
     problems: Mapping[str, str]
 
@@ -248,6 +260,7 @@ class _Suite:
 class _Day:
     at: datetime
     suites: Mapping[str, _Suite]
+    override: Override | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,6 +313,7 @@ def read_stages(settings: Settings) -> Stages:
     return Stages(
         **values,
         quality=_verdicts(quality) if quality else (),
+        overrides={name: day.override for name, day in quality.days.items() if day.override} if quality else {},
         saved=saved,
         problems=problems,
     )

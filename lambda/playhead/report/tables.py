@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 
 from playhead.checks.readings import Standing
-from playhead.report.calendar import gates
+from playhead.report.batch_days import gates
 from playhead.report.facts import Facts
 from playhead.report.stages import FeatureSkew
 from playhead.report.told import SECTIONS
@@ -86,7 +86,7 @@ class SuiteDays:
     """The quality gate by table and day: `days`, the newest last, and for each suite whether it holds on each; None
     where it was not asked."""
 
-    days: tuple[str, ...]
+    days: tuple[date, ...]
     suites: tuple[tuple[str, tuple[bool | None, ...]], ...]
 
 
@@ -233,7 +233,7 @@ def suite_days(facts: Facts, shown: int) -> SuiteDays:
         own = found.setdefault(verdict.suite, {})
         own |= {day: own.get(day, True) and not verdict.failures for day in verdict.days}
     suites = tuple((suite, tuple(own.get(day) for day in days)) for suite, own in sorted(found.items()))
-    return SuiteDays(days=tuple(days), suites=suites)
+    return SuiteDays(days=tuple(map(date.fromisoformat, days)), suites=suites)
 
 
 def checks_of(facts: Facts) -> list[CheckTable]:
@@ -284,7 +284,11 @@ def labelled_days(facts: Facts, shown: int) -> list[tuple[str, dict[str, int]]]:
 def unchecked(facts: Facts) -> list[str]:
     """Checks that have not run: without them, nothing wrong means little."""
     stages = facts.stages
-    ran: dict[str, object] = {"the count of the topic": stages.accounts, "the quality gate": stages.quality, "the skew check": stages.skew}
+    ran: dict[str, object] = {
+        "the count of the topic": stages.accounts,
+        "the quality gate": stages.quality,
+        "the skew check": stages.skew,
+    }
     checked = {each.reading.check for each in facts.standings}
     ran |= {f"the {check} check": checked & {check} for check in ("freshness", "drift")}
     return [name for name, result in ran.items() if not result]

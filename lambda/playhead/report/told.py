@@ -19,6 +19,18 @@ OTHERS = "checks"
 """The section of all others."""
 
 _STAGES = {"quality": Stage.EVENTS, "drift": Stage.SERVED, "skew": Stage.SKEW}
+_RUNBOOK = {"quality": "qualityfailed", "skew": "skew", "drift": "drift"}
+_LATE = {
+    "job": "jobnotrunning",
+    "checkpoint": "checkpointold",
+    "watermark": "watermarklag",
+    "lake": "lakelag",
+    "online": "onlinelag",
+    "batch": "batchdaymissing",
+    "events": "noevents",
+}
+"""Part that is late to its place in the runbook."""
+
 _OLD = timedelta(hours=1)
 
 
@@ -47,8 +59,8 @@ def checked_problems(facts: Facts) -> Iterator[Problem]:
         yield _problem(facts, list(alike))
 
 
-def words_of(reading: Reading) -> str:
-    """How a reading is, without its subject.
+def words_of(reading: Reading, *, named: bool = True) -> str:
+    """How a reading is, without its subject; with or without the name of its measure.
 
     >>> words_of(Reading(check="drift", subject="a__b", measure="psi", value=0.31, allowed=0.2, ok=False))
     'psi 0.310, allowed 0.200'
@@ -56,41 +68,62 @@ def words_of(reading: Reading) -> str:
     'not running'
     """
     if reading.allowed is None and reading.value == 0:
-        return f"not {plain(reading.measure)}"
-    is_ = f"{plain(reading.measure)} {measured(reading.measure, reading.value)}"
-    return is_ if reading.allowed is None else f"{is_}, allowed {measured(reading.measure, reading.allowed)}"
+        return f"not {plain(reading.measure)}" if named else "no"
+    name = f"{plain(reading.measure)} " if named else ""
+    allowed = "" if reading.allowed is None else f", allowed {measured(reading.measure, reading.allowed)}"
+    return f"{name}{measured(reading.measure, reading.value)}{allowed}"
 
 
 def _kind(standing: Standing) -> tuple[str, str]:
-    """What is told together. A measure may name a part of its subject in brackets: `null_rise(track_id)`."""
+    """What is told together: of drift all, of quality what is of one table, else what is of one measure."""
     reading = standing.reading
-    return reading.check, "" if reading.check == "drift" else reading.measure.partition("(")[0]
+    kinds = {"drift": "", "quality": reading.subject}
+    return reading.check, kinds.get(reading.check, _family(reading))
+
+
+def _family(reading: Reading) -> str:
+    """The name of the measure without the part of its subject that it names: `null_rise(track_id)`."""
+    return reading.measure.partition("(")[0]
+
+
+def _part(reading: Reading) -> str:
+    return reading.measure.partition("(")[2].removesuffix(")")
 
 
 def _problem(facts: Facts, alike: Sequence[Standing]) -> Problem:
-    check, family = _kind(alike[0])
-    subjects = tuple(dict.fromkeys(each.reading.subject for each in alike))
+    check = alike[0].reading.check
+    # Where parts of a subject are told, what is told of the whole, e.g. how many fail, adds nothing.
+    told = [each for each in alike if _part(each.reading)] if check == "quality" else []
+    told = told or list(alike)
+    subjects = tuple(dict.fromkeys(each.reading.subject for each in told))
     return Problem(
-        title=_title(check, family, alike, subjects),
-        detail=_detail(facts, alike),
+        title=_title(check, told, subjects),
+        detail=_detail(facts, told),
         section=section_of(check),
-        runbook=check,
+        runbook=_runbook(check, subjects),
         stage=_STAGES.get(check),
-        since=min((each.since for each in alike if each.since), default=None),
+        since=min((each.since for each in told if each.since), default=None),
         subjects=subjects,
-        affected=facts.lineage.together(_affected(facts, each.reading) for each in alike),
-        items=tuple(_items(alike)) if len(alike) > 1 else (),
+        affected=facts.lineage.together(_affected(facts, each.reading) for each in told),
+        items=tuple(_items(told, by_measure=len(subjects) == 1)) if len(told) > 1 else (),
     )
 
 
-def _title(check: str, family: str, alike: Sequence[Standing], subjects: Sequence[str]) -> str:
+def _title(check: str, told: Sequence[Standing], subjects: Sequence[str]) -> str:
     named = check.replace("_", " ").capitalize()
-    if len(subjects) == 1 and len(alike) == 1:
-        return f"{named}: {subjects[0]} {words_of(alike[0].reading)}"
+    if len(told) == 1:
+        return f"{named}: {subjects[0]} {words_of(told[0].reading)}"
     if len(subjects) == 1:
-        return f"{named}: {subjects[0]} is beyond what is allowed"
+        return f"{named}: {subjects[0]} is wrong in {len(told):,} measures"
     many = f"{len(subjects):,} {'features' if all('__' in each for each in subjects) else 'parts'}"
-    return f"{named}: {plain(family)} of {many}" if family else f"{named}: {many} beyond what is allowed"
+    families = {_family(each.reading) for each in told}
+    return f"{named}: {many} are beyond what is allowed" + (f" in {plain(*families)}" if len(families) == 1 else "")
+
+
+def _runbook(check: str, subjects: Sequence[str]) -> str:
+    if check == "freshness":
+        return _LATE.get(subjects[0], "freshnessmissed") if len(subjects) == 1 else "freshnessmissed"
+    return _RUNBOOK.get(check, "checkfailed")
 
 
 def _detail(facts: Facts, alike: Sequence[Standing]) -> str:
@@ -101,22 +134,21 @@ def _detail(facts: Facts, alike: Sequence[Standing]) -> str:
     return " ".join(text if text.endswith(".") else f"{text}." for text in found)
 
 
-def _items(alike: Iterable[Standing]) -> Iterator[Item]:
-    """One for each subject, the one that is wrong for longest first."""
-    by_subject: dict[str, list[Standing]] = {}
-    for each in sorted(alike, key=lambda each: (each.since or each.at, each.reading.subject)):
-        by_subject.setdefault(each.reading.subject, []).append(each)
-    for subject, own in by_subject.items():
-        words = "; ".join(words_of(each.reading) for each in own)
-        yield Item(subject=subject, words=words, since=own[0].since)
+def _items(told: Iterable[Standing], *, by_measure: bool) -> Iterator[Item]:
+    """One for each subject, or measure of the only one; first what is wrong for longest."""
+    found: dict[str, list[Standing]] = {}
+    for each in sorted(told, key=lambda each: (each.since or each.at, each.reading.subject, each.reading.measure)):
+        found.setdefault(each.reading.measure if by_measure else each.reading.subject, []).append(each)
+    for name, own in found.items():
+        words = "; ".join(words_of(each.reading, named=not by_measure) for each in own)
+        yield Item(subject=plain(name) if by_measure else name, words=words, since=own[0].since)
 
 
 def _affected(facts: Facts, reading: Reading) -> Affected:
     lineage, subject = facts.lineage, reading.subject
     if reading.check == "freshness":
         return _behind(facts, subject)
-    part = reading.measure.partition("(")[2].removesuffix(")")
-    if part:
+    if part := _part(reading):
         return lineage.of_part(subject, part)
     # Scores are of a service's model: `service/model`.
     return lineage.of_subject(subject.partition("/")[0])

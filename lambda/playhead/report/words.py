@@ -35,6 +35,16 @@ def utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
+def minute(at: datetime) -> str:
+    """To the minute; a day that begins is its date.
+
+    >>> from datetime import UTC
+    >>> minute(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)), minute(datetime(2026, 3, 4, tzinfo=UTC))
+    ('2026-03-04 05:06', '2026-03-04')
+    """
+    return f"{at:%Y-%m-%d}" if at == at.replace(hour=0, minute=0, second=0, microsecond=0) else f"{at:%Y-%m-%d %H:%M}"
+
+
 def age(at: datetime, now: datetime) -> str:
     """How long ago, or in how long.
 
@@ -113,12 +123,14 @@ def measured(measure: str, value: float | None) -> str:
 
 
 def plain(measure: str) -> str:
-    """The name of a measure without its unit.
+    """The name of a measure without its unit; what it is of stands in brackets.
 
     >>> plain("lag_s"), plain("null_rise(track_id)"), plain("p99_ms")
-    ('lag', 'null rise(track id)', 'p99')
+    ('lag', 'null rise of track_id', 'p99')
     """
-    return measure.removesuffix(_unit(measure) or "").replace("_", " ")
+    name, _, part = measure.partition("(")
+    words = name.removesuffix(_unit(name) or "").replace("_", " ")
+    return f"{words} of {part.removesuffix(')')}" if part else words
 
 
 def _unit(measure: str) -> str | None:

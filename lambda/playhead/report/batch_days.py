@@ -72,6 +72,15 @@ class Calendar:
         found = Counter(each.state for each in self.days)
         return {state: found[state] for state in State if found[state]}
 
+    @property
+    def notable(self) -> list[tuple[State, list[str]]]:
+        """The days that somebody may have to look at, as ISO dates."""
+        by_state = ((state, [each.day.isoformat() for each in self.days if each.state is state]) for state in _NOTABLE)
+        return [(state, days) for state, days in by_state if days]
+
+
+_NOTABLE = (State.FAILED, State.MISSING, State.OVERRIDDEN)
+
 
 def gates(facts: Facts) -> dict[str, bool]:
     """Day, as ISO date, to whether every suite that was asked of it holds."""
