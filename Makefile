@@ -16,9 +16,11 @@ demo: setup ## run the whole path on generated input (ARGS="--json …")
 	.venv/bin/playhead demo $(ARGS)
 
 test: setup ## run every test (ARGS="-k …")
+	@scripts/setup browser
 	$(PYTHON) -m pytest $(ARGS)
 
 check: setup ## lint, types and the fast tests
+	@scripts/setup browser
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

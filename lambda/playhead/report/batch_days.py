@@ -82,20 +82,12 @@ class Calendar:
 _NOTABLE = (State.FAILED, State.MISSING, State.OVERRIDDEN)
 
 
-def gates(facts: Facts) -> dict[str, bool]:
-    """Day, as ISO date, to whether every suite that was asked of it holds."""
-    found: dict[str, bool] = {}
-    for verdict in facts.stages.quality:
-        found |= {day: found.get(day, True) and not verdict.failures for day in verdict.days}
-    return found
-
-
 def calendar_of(facts: Facts) -> Calendar | None:
     """The calendar up to the week of the newest day that has events or was published; None when there is none."""
     lake = facts.lake
     events = lake.events.by_day if lake.events else {}
     published = {*lake.published.days} if lake.published else set[str]()
-    gate = gates(facts)
+    gate = facts.stages.gates
     known = sorted(filter(None, {*events, *published, *gate}))
     if not known:
         return None

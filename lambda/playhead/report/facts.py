@@ -218,6 +218,17 @@ class Facts:
     services: tuple[Service, ...]
     unread: tuple[Unread, ...]
 
+    def held(self, suite: str) -> list[str]:
+        """Days that fail a suite of the quality gate and are not published, in order."""
+        out = {*self.lake.published.days} if self.lake.published else set[str]()
+        failed = {
+            day
+            for verdict in self.stages.quality
+            if verdict.failures and verdict.suite == suite
+            for day in verdict.days
+        }
+        return sorted(failed - out)
+
     @property
     def silent(self) -> tuple[str, ...]:
         """Parts of the stack that were not asked because they do not run."""

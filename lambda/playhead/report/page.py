@@ -30,7 +30,7 @@ _SHOWN_DAYS = 14
 _SHOWN_LABELS = 7
 _SHOWN_VERDICTS = 20
 _SHOWN_ITEMS = 5
-_SHOWN_CHARTS = 12
+_SHOWN_CHARTS = 9
 _TEMPLATES = Path(__file__).with_name("templates")
 _SECTIONS = (
     ("freshness", "Freshness"),

@@ -12,6 +12,7 @@ from playhead.report.facts import Facts, Job
 from playhead.report.problem import Problem, Stage
 from playhead.report.stages import Replay, Verdict
 from playhead.report.told import checked_problems, is_told, wrong
+from playhead.report.words import named
 
 MOST_DEAD_LETTERS = 0.01
 """Share of the records that may be dead letters."""
@@ -24,7 +25,6 @@ MOST_BATCH_LAG = timedelta(days=2)
 
 _CHECKPOINTS = 12
 _LEAST_CHECKPOINT_AGE = timedelta(minutes=1)
-_NAMED = 3
 
 
 def problems_of(facts: Facts) -> tuple[Problem, ...]:
@@ -182,7 +182,7 @@ def _lake(facts: Facts) -> Iterator[Problem]:
     for name, table in facts.lake.tables.items():
         if table.unreadable:
             files = f"{len(table.unreadable):,} file{'s' if len(table.unreadable) > 1 else ''}"
-            detail = f"{_first(table.unreadable)}. Their rows are not in the counts."
+            detail = f"{named(table.unreadable)}. Their rows are not in the counts."
             subjects = (name.rpartition("/")[2],)
             title = f"{files} of {name} cannot be read"
             yield Problem(title=title, detail=detail, section="counts", runbook="sourceunread", subjects=subjects)
@@ -239,7 +239,6 @@ def _serving(facts: Facts) -> Iterator[Problem]:
 
 def _quality(facts: Facts) -> Iterator[Problem]:
     """One for each suite; the newest of its days tells what is wrong."""
-    out = {*facts.lake.published.days} if facts.lake.published else set[str]()
     failed = [v for v in facts.stages.quality if v.failures and not is_told(facts, "quality", v.suite)]
     ordered = sorted(failed, key=lambda each: (each.suite, each.days))
     for suite, verdicts in groupby(ordered, key=lambda each: each.suite):
@@ -247,11 +246,11 @@ def _quality(facts: Facts) -> Iterator[Problem]:
         newest, days = own[-1], [day for verdict in own for day in verdict.days]
         names = [f"{f.expectation} ({f.column or 'table'})" for f in newest.failures]
         when = _span(newest) if len(own) == 1 else f"{len(days)} days, the last {days[-1]}"
-        held = [day for day in days if day not in out]
-        kept = f" Not published: {_first(held)}." if held else ""
+        held = facts.held(suite)
+        kept = f" Not published: {named(held)}." if held else ""
         yield Problem(
             title=f"Quality of {suite} fails, {when}",
-            detail=f"{len(names)} of {newest.expectations} expectations: {_first(names)}.{kept}",
+            detail=f"{len(names)} of {newest.expectations} expectations: {named(names)}.{kept}",
             section="quality",
             runbook="qualityfailed",
             stage=Stage.VIEWS,
@@ -304,7 +303,7 @@ def _skew(facts: Facts) -> Iterator[Problem]:
     skew = facts.stages.skew
     if skew is not None and skew.mismatches and not wrong(facts, "skew"):
         worst = sorted((f for f in skew.features if f.mismatches), key=lambda f: -f.mismatches)
-        names = _first([f"{f.feature} ({f.mismatches:,})" for f in worst])
+        names = named([f"{f.feature} ({f.mismatches:,})" for f in worst])
         causes = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in skew.causes.items())
         detail = f"{skew.mismatches:,} of {skew.values:,} values{f' ({causes})' if causes else ''}: {names}."
         yield Problem(
@@ -358,11 +357,6 @@ def _groups(facts: Facts) -> tuple[str, ...]:
 
 def _counted(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {number:,}" for name, number in numbers.items()) + "."
-
-
-def _first(names: list[str] | tuple[str, ...]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _span(verdict: Verdict) -> str:

@@ -249,6 +249,14 @@ class Stages:
     saved: Mapping[str, datetime]
     problems: Mapping[str, str]
 
+    @property
+    def gates(self) -> dict[str, bool]:
+        """Day, as ISO date, to whether every suite that was asked of it holds."""
+        found: dict[str, bool] = {}
+        for verdict in self.quality:
+            found |= {day: found.get(day, True) and not verdict.failures for day in verdict.days}
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Suite:

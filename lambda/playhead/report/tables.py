@@ -9,7 +9,6 @@ from datetime import date, datetime
 from itertools import groupby
 
 from playhead.checks.readings import Standing
-from playhead.report.batch_days import gates
 from playhead.report.facts import Facts
 from playhead.report.stages import FeatureSkew
 from playhead.report.told import SECTIONS
@@ -160,7 +159,7 @@ def days_of(facts: Facts) -> list[Day]:
         return []
     sessions = lake.sessions.by_day if lake.sessions else {}
     published = frozenset(lake.published.days) if lake.published else frozenset()
-    gate = gates(facts)
+    gate = facts.stages.gates
     fullest = max(lake.events.by_day.values())
     return [
         Day(

@@ -10,7 +10,7 @@ from playhead.checks.readings import Reading, Standing
 from playhead.lineage import Affected
 from playhead.report.facts import Facts
 from playhead.report.problem import Item, Problem, Stage
-from playhead.report.words import age, measured, plain
+from playhead.report.words import age, measured, named, plain
 
 SECTIONS = ("freshness", "quality", "skew", "drift")
 """Checks that have a section of their own."""
@@ -59,7 +59,7 @@ def checked_problems(facts: Facts) -> Iterator[Problem]:
         yield _problem(facts, list(alike))
 
 
-def words_of(reading: Reading, *, named: bool = True) -> str:
+def words_of(reading: Reading, *, with_name: bool = True) -> str:
     """How a reading is, without its subject; with or without the name of its measure.
 
     >>> words_of(Reading(check="drift", subject="a__b", measure="psi", value=0.31, allowed=0.2, ok=False))
@@ -68,8 +68,8 @@ def words_of(reading: Reading, *, named: bool = True) -> str:
     'not running'
     """
     if reading.allowed is None and reading.value == 0:
-        return f"not {plain(reading.measure)}" if named else "no"
-    name = f"{plain(reading.measure)} " if named else ""
+        return f"not {plain(reading.measure)}" if with_name else "no"
+    name = f"{plain(reading.measure)} " if with_name else ""
     allowed = "" if reading.allowed is None else f", allowed {measured(reading.measure, reading.allowed)}"
     return f"{name}{measured(reading.measure, reading.value)}{allowed}"
 
@@ -110,14 +110,14 @@ def _problem(facts: Facts, alike: Sequence[Standing]) -> Problem:
 
 
 def _title(check: str, told: Sequence[Standing], subjects: Sequence[str]) -> str:
-    named = check.replace("_", " ").capitalize()
+    title = check.replace("_", " ").capitalize()
     if len(told) == 1:
-        return f"{named}: {subjects[0]} {words_of(told[0].reading)}"
+        return f"{title}: {subjects[0]} {words_of(told[0].reading)}"
     if len(subjects) == 1:
-        return f"{named}: {subjects[0]} is wrong in {len(told):,} measures"
+        return f"{title}: {subjects[0]} is wrong in {len(told):,} measures"
     many = f"{len(subjects):,} {'features' if all('__' in each for each in subjects) else 'parts'}"
     families = {_family(each.reading) for each in told}
-    return f"{named}: {many} are beyond what is allowed" + (f" in {plain(*families)}" if len(families) == 1 else "")
+    return f"{title}: {many} are beyond what is allowed" + (f" in {plain(*families)}" if len(families) == 1 else "")
 
 
 def _runbook(check: str, subjects: Sequence[str]) -> str:
@@ -128,6 +128,8 @@ def _runbook(check: str, subjects: Sequence[str]) -> str:
 
 def _detail(facts: Facts, alike: Sequence[Standing]) -> str:
     found = [alike[0].reading.detail] if len(alike) == 1 and alike[0].reading.detail else []
+    if alike[0].reading.check == "quality" and (held := facts.held(alike[0].reading.subject)):
+        found.append(f"Not published: {named(held)}.")
     measured_at = max(each.at for each in alike)
     if facts.made_at - measured_at > _OLD:
         found.append(f"Measured {age(measured_at, facts.made_at)}.")
@@ -140,7 +142,7 @@ def _items(told: Iterable[Standing], *, by_measure: bool) -> Iterator[Item]:
     for each in sorted(told, key=lambda each: (each.since or each.at, each.reading.subject, each.reading.measure)):
         found.setdefault(each.reading.measure if by_measure else each.reading.subject, []).append(each)
     for name, own in found.items():
-        words = "; ".join(words_of(each.reading, named=not by_measure) for each in own)
+        words = "; ".join(words_of(each.reading, with_name=not by_measure) for each in own)
         yield Item(subject=plain(name) if by_measure else name, words=words, since=own[0].since)
 
 

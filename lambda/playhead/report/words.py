@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
@@ -12,6 +13,7 @@ NO_VALUE = "—"
 _SEPARATOR = re.compile(r"([_/.:])(?=\w)")
 _SECONDS = {"_ms": 0.001, "_s": 1.0}
 _FEWEST_DIGITS = 1e-4
+_NAMED = 3
 
 
 def number(value: float | None) -> str:
@@ -70,6 +72,16 @@ def span(length: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{sign}{int(seconds // size):,} {unit}"
     return f"{sign}{int(seconds)} s"
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few, and how many more.
+
+    >>> named(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def codes(text: str) -> Markup:
