@@ -18,9 +18,11 @@ demo: setup ## run the whole path on generated input (ARGS="--json …")
 	.venv/bin/playhead demo $(ARGS)
 
 test: setup ## run every test, in two processes; with ARGS="-k …" some, in one
+	@scripts/setup browser
 	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
 
 check: setup ## lint, types and the fast tests
+	@scripts/setup browser
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

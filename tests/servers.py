@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import httpx
+from fastapi import FastAPI
 
-from playhead.config import Settings
+from playhead.config import LOCALHOST, Settings
+from playhead.serving.listening import listening, run_app, url_of
 from playhead.serving.server import run_server
+from playhead.stack.ports import Port
 from tests.polling import PATIENCE, eventually
 
 
@@ -36,6 +39,20 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
         try:
             with client_of(settings) as client:
                 assert eventually(lambda: running.done() or is_ready(client))
+                yield client
+        finally:
+            stop.set()
+            running.result(PATIENCE)
+
+
+@contextlib.contextmanager
+def serving_app(app: FastAPI) -> Iterator[httpx.Client]:
+    """An application on a port of its own; the client's `base_url` says which."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool, listening(LOCALHOST, Port(number=0, setting="of a test")) as listener:
+        running = pool.submit(run_app, app, listener, stop)
+        try:
+            with httpx.Client(base_url=url_of(listener), timeout=30, trust_env=False) as client:
                 yield client
         finally:
             stop.set()

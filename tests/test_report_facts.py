@@ -16,7 +16,8 @@ from playhead.declarations import load_declarations
 from playhead.report.facts import DeadLetters, Facts, Flink, Job, Kafka, Lag, Published
 from playhead.report.gather import gather
 from playhead.report.lake import read_lake
-from playhead.report.problems import Stage, problems_of
+from playhead.report.problem import Stage
+from playhead.report.problems import problems_of
 from playhead.report.stages import read_stages
 from playhead.stack import PartStatus
 from tests.archive import write_rows

@@ -33,6 +33,19 @@ def test_missing_java_says_what_to_install_where_it_may_not_be_installed(tmp_pat
     assert "Java 17 is missing. Install it (Debian: sudo apt-get install openjdk-17-jre-headless)" in done.stderr
 
 
+def test_a_missing_browser_says_what_to_install_where_it_may_not_be_installed(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    for name in ("bash", "dirname", "env"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = run("/bin/bash", "scripts/setup", "browser", PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "setup: Chromium is missing. Install it (Debian: sudo apt-get install chromium fonts-liberation), "
+        "then run this again.\n"
+    )
+
+
 def test_make_alone_lists_every_target() -> None:
     phony = next(line for line in (PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
     listed = [line.split()[0] for line in run("make").stdout.splitlines()]

@@ -212,6 +212,14 @@ class DriftSettings(_Section):
         return self.of.get(subject, {}).get(measure, own)
 
 
+class ReportSettings(_Section):
+    """The page on call, `playhead report --serve`, on this machine alone."""
+
+    port: int = 18090
+    refresh: timedelta = Field(default=timedelta(seconds=15), ge=timedelta(seconds=1))
+    """How often everything is asked and the page made anew."""
+
+
 class CheckSettings(_Section):
     """What the checks allow."""
 
@@ -295,6 +303,7 @@ class Settings(BaseSettings):
     checks: CheckSettings = CheckSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     metrics: MetricsSettings = MetricsSettings()
+    report: ReportSettings = ReportSettings()
 
     @field_validator("home", "project", "lake_path")
     @classmethod

@@ -6,11 +6,12 @@ A check measures something of a subject and holds it against what is allowed; ea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -35,6 +36,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `lake/checks/readings`, a Delta table by `check`."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +81,14 @@ class Standing:
         at: when it was measured.
         since: since when it is not as it should be; None when it is.
         before: values of earlier data, the oldest first, the reading's own last; of what was measured again, the last.
+        moments: what each of `before` is of: the start of its data, or else when it was measured.
     """
 
     reading: Reading
     at: datetime
     since: datetime | None
     before: tuple[float | None, ...] = ()
+    moments: tuple[datetime, ...] = ()
 
 
 def record(settings: Settings, readings: Sequence[Reading], *, now: datetime | None = None) -> None:
@@ -116,11 +121,11 @@ def standings(settings: Settings, checks: Iterable[str] | None = None) -> list[S
     if table is None:
         return []
     wanted = None if checks is None else [("check", "in", sorted(checks))]
-    return standing_of(table.to_pyarrow_table(partitions=wanted).select(SCHEMA.names).to_pylist())
+    return _standings(table.to_pyarrow_table(partitions=wanted))
 
 
 def standing_of(rows: Iterable[Mapping[str, object]]) -> list[Standing]:
-    """How things stand by rows of the history, in any order.
+    """How things stand by rows of the history, in the columns of `SCHEMA` and any order.
 
     What is measured again of the same data replaces what was measured before. Since when something is wrong is what the
     first of its last readings in a row that are wrong says, or else the start of that one's data, or its moment.
@@ -136,24 +141,53 @@ def standing_of(rows: Iterable[Mapping[str, object]]) -> list[Standing]:
     >>> now.since is None
     True
     """
-    histories: dict[tuple[str, str, str], dict[datetime, tuple[Reading, datetime]]] = {}
-    for row in sorted(rows, key=lambda row: row["at"]):  # type: ignore[arg-type, return-value]
-        one = Reading(**{field.name: row[field.name] for field in fields(Reading)})  # type: ignore[arg-type]
-        at: datetime = row["at"]  # type: ignore[assignment]
-        histories.setdefault(one.about, {})[one.of or at] = (one, at)
-    return [_standing(histories[about]) for about in sorted(histories)]
+    return _standings(pa.Table.from_pylist([*rows], SCHEMA))
 
 
-def _standing(history: Mapping[datetime, tuple[Reading, datetime]]) -> Standing:
-    moments = sorted(history)
-    reading, at = history[moments[-1]]
-    since = None
-    for moment in reversed(moments):
-        one, _ = history[moment]
-        if one.ok:
-            break
-        since = one.since or moment
-    return Standing(reading=reading, at=at, since=since, before=tuple(history[moment][0].value for moment in moments))
+_STANDINGS = """
+WITH measured AS (
+  SELECT *, coalesce("of", "at") AS moment FROM history
+), told AS (
+  SELECT * FROM measured
+  QUALIFY row_number() OVER (PARTITION BY "check", subject, measure, moment ORDER BY "at" DESC) = 1
+), held AS (
+  SELECT *, max(moment) FILTER (ok) OVER (PARTITION BY "check", subject, measure) AS good FROM told
+)
+SELECT
+  arg_max(held, moment) AS newest,
+  arg_min(coalesce(since, moment), moment) FILTER (good IS NULL OR moment > good) AS began,
+  list("value" ORDER BY moment) AS "before", list(epoch_us(moment) ORDER BY moment) AS moments
+FROM held GROUP BY "check", subject, measure ORDER BY "check", subject, measure
+"""
+"""Of each data the reading that was measured last; of these the newest, and the first that is wrong after the last good
+one. In DuckDB: 200 features of six measures make 100,000 rows in 90 days."""
+
+
+def _standings(history: pa.Table) -> list[Standing]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        # Else moments come back in the zone of the machine.
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("history", history)
+        found = connection.sql(_STANDINGS).to_arrow_table()
+    # Many values are of few moments.
+    moment = functools.cache(lambda micros: _EPOCH + timedelta(microseconds=micros))
+    return [
+        Standing(
+            reading=Reading(**{field.name: _utc(newest[field.name]) for field in fields(Reading)}),
+            at=_utc(newest["at"]),
+            since=_utc(began),
+            before=tuple(before),
+            moments=tuple(map(moment, moments)),
+        )
+        for newest, began, before, moments in zip(*(column.to_pylist() for column in found.columns), strict=True)
+    ]
+
+
+def _utc(value: Any) -> Any:
+    """Arrow's moments have a time zone of another library."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _path(settings: Settings) -> Path:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from playhead.checks.readings import Standing
+from playhead.lineage import Lineage
 from playhead.report.stages import Stages
 from playhead.stack import PartStatus
 
@@ -61,6 +63,7 @@ class Lake:
         daily: name to its daily partials.
         views: name to the published view.
         served: service to its served vectors.
+        labelled: service to the labelled ones.
         published: the mark of the batch layer; null before the first batch day.
     """
 
@@ -71,6 +74,7 @@ class Lake:
     daily: Mapping[str, LakeTable]
     views: Mapping[str, LakeTable]
     served: Mapping[str, LakeTable]
+    labelled: Mapping[str, LakeTable]
     published: Published | None
 
     @property
@@ -78,7 +82,7 @@ class Lake:
         """Every table by its path in the lake."""
         single = {"events": self.events, "sessions": self.sessions}
         found = {name: table for name, table in single.items() if table is not None}
-        for folder in ("speed", "daily", "views", "served"):
+        for folder in ("speed", "daily", "views", "served", "labelled"):
             found |= {f"{folder}/{name}": table for name, table in getattr(self, folder).items()}
         return found
 
@@ -190,6 +194,8 @@ class Facts:
         flink: null when no cluster answers.
         online: group to entities in the online store; null when it does not answer.
         stages: what the stages and checks kept of their last run.
+        standings: how everything stands that a check has measured.
+        lineage: what features are made of, and who reads them.
         groups: what is declared.
         services: what is declared.
         unread: what is there but could not be read.
@@ -206,9 +212,22 @@ class Facts:
     flink: Flink | None
     online: Mapping[str, int] | None
     stages: Stages
+    standings: tuple[Standing, ...]
+    lineage: Lineage
     groups: tuple[Group, ...]
     services: tuple[Service, ...]
     unread: tuple[Unread, ...]
+
+    def held(self, suite: str) -> list[str]:
+        """Days that fail a suite of the quality gate and are not published, in order."""
+        out = {*self.lake.published.days} if self.lake.published else set[str]()
+        failed = {
+            day
+            for verdict in self.stages.quality
+            if verdict.failures and verdict.suite == suite
+            for day in verdict.days
+        }
+        return sorted(failed - out)
 
     @property
     def silent(self) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from playhead import stack
+from playhead.checks.readings import Standing, standings
 from playhead.config import Settings
 from playhead.declarations import Declarations
-from playhead.errors import PlayheadError
+from playhead.errors import InputError, PlayheadError
+from playhead.lineage import lineage_of
 from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan
 from playhead.report.facts import Facts, Flink, Group, Job, Kafka, Service, Unread
 from playhead.report.stages import read_stages
@@ -48,6 +50,7 @@ def gather(settings: Settings, declarations: Declarations, *, now: datetime | No
         kafka = ask("Kafka", "kafka", lambda: _kafka(settings))
         flink = ask("Flink", "jobmanager", lambda: _flink(settings))
         online = ask("Redis", "redis", lambda: _online(settings, declarations))
+        checked = pool.submit(_asked, "readings of checks", lambda: _standings(settings), unread).result
         lake, unread_tables = read_lake(settings.lake, declarations)
         return Facts(
             home=str(settings.home),
@@ -66,6 +69,8 @@ def gather(settings: Settings, declarations: Declarations, *, now: datetime | No
             flink=flink(),
             online=online(),
             stages=read_stages(settings),
+            standings=checked() or (),
+            lineage=lineage_of(declarations),
             groups=tuple(_group(declarations, group.name) for group in declarations.groups),
             services=tuple(Service(name=s.name, groups=tuple(g.name for g in s.groups)) for s in declarations.services),
             unread=(*unread, *unread_tables),
@@ -108,6 +113,15 @@ def _online(settings: Settings, declarations: Declarations) -> dict[str, int]:
 
     with open_online_store(settings.redis) as store:
         return {group.name: store.count(group.name) for group in declarations.groups}
+
+
+def _standings(settings: Settings) -> tuple[Standing, ...]:
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return tuple(standings(settings))
+    except (DeltaError, OSError, KeyError) as error:
+        raise InputError(f"{settings.lake / 'checks'}: {error}") from error
 
 
 def _group(declarations: Declarations, name: str) -> Group:

@@ -49,6 +49,7 @@ def read_lake(lake: Path, declarations: Declarations) -> tuple[Lake, list[Unread
         daily=reader.delta_tables(lake / "daily", None),
         views=reader.delta_tables(lake / "views", None),
         served=reader.delta_tables(lake / "served", "serve_time"),
+        labelled=reader.delta_tables(lake / "labelled", None),
         published=reader.published(lake / "views" / _MARK),
     )
     return found, reader.unread

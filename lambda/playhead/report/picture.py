@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Literal
 
 from playhead.report.facts import Facts, LakeTable
-from playhead.report.problems import Stage
+from playhead.report.problem import Stage
 
-WIDTH, HEIGHT = 176, 104
-_GAP_X, _GAP_Y = 28, 32
+WIDTH, HEIGHT = 158, 104
+_GAP_X, _GAP_Y = 24, 32
 
 Look = Literal["good", "bad", "none"]
 
@@ -100,6 +100,7 @@ def draw(facts: Facts, wrong: Collection[Stage | None]) -> Picture:
 _WAYS = (
     (Stage.REPLAY, Stage.TOPIC, Stage.JOB, Stage.EVENTS, Stage.VIEWS, Stage.TRAINING),
     (Stage.JOB, Stage.ROWS, Stage.ONLINE, Stage.SERVED, Stage.SKEW),
+    (Stage.SERVED, Stage.LABELS),
     (Stage.VIEWS, Stage.ONLINE),
     (Stage.JOB, Stage.SESSIONS),
     (Stage.JOB, Stage.DEAD_LETTERS),
@@ -150,7 +151,8 @@ def _online(facts: Facts) -> Iterator[Box]:
         yield Box(stage=Stage.ONLINE, column=4, row=1, number=written, unit="rows written")
     yield Box(stage=Stage.SERVED, column=5, row=1, number=_total(lake.served), unit="vectors in the lake")
     differ, note = (skew.mismatches, f"of {skew.values:,}") if skew else (None, "")
-    yield Box(stage=Stage.SKEW, column=5, row=2, number=differ, unit="values differ", note=note)
+    yield Box(stage=Stage.LABELS, column=6, row=0, number=_total(lake.labelled), unit="rows to train on")
+    yield Box(stage=Stage.SKEW, column=6, row=1, number=differ, unit="values differ", note=note)
 
 
 def _total(tables: Mapping[str, LakeTable]) -> int | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
+from playhead.lineage import EVENTS
 from playhead.report.facts import Facts, Job
-from playhead.report.stages import Verdict
+from playhead.report.problem import Problem, Stage
+from playhead.report.stages import Replay, Verdict
+from playhead.report.told import checked_problems, is_told, wrong
+from playhead.report.words import named
 
 MOST_DEAD_LETTERS = 0.01
 """Share of the records that may be dead letters."""
@@ -21,58 +25,31 @@ MOST_BATCH_LAG = timedelta(days=2)
 
 _CHECKPOINTS = 12
 _LEAST_CHECKPOINT_AGE = timedelta(minutes=1)
-_NAMED = 3
-
-
-class Stage(StrEnum):
-    """A stage of the data's way, as the picture names it."""
-
-    REPLAY = "Replay"
-    TOPIC = "Events topic"
-    JOB = "Speed job"
-    DEAD_LETTERS = "Dead letters"
-    EVENTS = "Events in the lake"
-    VIEWS = "Daily views"
-    TRAINING = "Training set"
-    ROWS = "Feature rows"
-    ONLINE = "Online store"
-    SERVED = "Served vectors"
-    SESSIONS = "Closed sessions"
-    SKEW = "Skew check"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        title: what, in a few words.
-        detail: numbers, names, and what can be done.
-        section: the part of the page that has more.
-        stage: where on the data's way; null when on none of it.
-    """
-
-    title: str
-    detail: str
-    section: str
-    stage: Stage | None = None
 
 
 def problems_of(facts: Facts) -> tuple[Problem, ...]:
-    """Everything that is wrong, in the order of the data's way."""
-    return tuple(problem for rule in _RULES for problem in rule(facts))
+    """Everything that is wrong, in the order of the data's way, then what checks have told."""
+    found = (problem for rule in _RULES for problem in rule(facts))
+    seen = (replace(each, affected=facts.lineage.of_subjects(each.subjects)) for each in found)
+    return (*seen, *checked_problems(facts))
 
 
 def _parts(facts: Facts) -> Iterator[Problem]:
     for part in facts.parts:
         if part.state == "crashed":
             yield Problem(
-                title=f"{part.name} does not answer", detail=f"{part.address}: {part.detail}", section="stack"
+                title=f"{part.name} does not answer",
+                detail=f"{part.address}: {part.detail}",
+                section="stack",
+                runbook="sourceunread",
+                subjects=_groups(facts) if part.name == "redis" else _EVENTS,
             )
     for unread in facts.unread:
-        yield Problem(title=f"{unread.source} cannot be read", detail=unread.why, section="stack")
+        yield Problem(
+            title=f"{unread.source} cannot be read", detail=unread.why, section="stack", runbook="sourceunread"
+        )
     for name, why in facts.stages.problems.items():
-        yield Problem(title=f"Result {name} cannot be read", detail=why, section="freshness")
+        yield Problem(title=f"Result {name} cannot be read", detail=why, section="freshness", runbook="sourceunread")
 
 
 def _replay(facts: Facts) -> Iterator[Problem]:
@@ -83,40 +60,64 @@ def _replay(facts: Facts) -> Iterator[Problem]:
         detail = (
             f"It ended after {replay.sent:,} records; the last heartbeats were not sent. Sending again is harmless."
         )
-        yield Problem(title="The last replay was interrupted", detail=detail, section="counts", stage=Stage.REPLAY)
+        yield _replayed("The last replay was interrupted", detail, replay)
     if replay.not_sent:
-        yield Problem(
-            title="Records were not sent", detail=_counted(replay.not_sent), section="counts", stage=Stage.REPLAY
-        )
+        yield _replayed("Records were not sent", _counted(replay.not_sent), replay)
+
+
+def _replayed(title: str, detail: str, replay: Replay) -> Problem:
+    return Problem(
+        title=title,
+        detail=detail,
+        section="counts",
+        runbook="noevents",
+        stage=Stage.REPLAY,
+        since=replay.at,
+        subjects=_EVENTS,
+    )
 
 
 def _job(facts: Facts) -> Iterator[Problem]:
     if facts.flink is None:
         return
-    job = facts.flink.job
+    job, told = facts.flink.job, is_told(facts, "freshness", "job")
     if job is None:
-        title = "The speed job is not running"
-        detail = "Nothing new gets to the lake or online; `playhead stream start` goes on from where it stopped."
-        yield Problem(title=title, detail=detail, section="stack", stage=Stage.JOB)
+        if not told:
+            detail = "Nothing new gets to the lake or online; `playhead stream start` goes on from where it stopped."
+            written = facts.lake.events.written if facts.lake.events else None
+            yield _of_job("The speed job is not running", detail, "jobnotrunning", since=written)
         return
     detail = f"Job {job.job_id}." + (f" Last failure: {job.failure}" if job.failure else "")
-    if job.state != "RUNNING":
-        yield Problem(title=f"The speed job is {job.state}", detail=detail, section="stack", stage=Stage.JOB)
+    if job.state != "RUNNING" and not told:
+        yield _of_job(f"The speed job is {job.state}", detail, "jobnotrunning", since=job.checkpoint)
     if job.restarts:
         times = "once" if job.restarts == 1 else f"{job.restarts:,} times"
-        title = f"The speed job was restarted {times}"
-        yield Problem(title=title, detail=detail, section="stack", stage=Stage.JOB)
+        yield _of_job(f"The speed job was restarted {times}", detail, "jobrestarts")
     yield from _checkpoint(facts, job)
 
 
+def _of_job(title: str, detail: str, runbook: str, *, section: str = "stack", since: datetime | None = None) -> Problem:
+    return Problem(
+        title=title,
+        detail=detail,
+        section=section,
+        runbook=runbook,
+        stage=Stage.JOB,
+        since=since,
+        subjects=_EVENTS,
+    )
+
+
 def _checkpoint(facts: Facts, job: Job) -> Iterator[Problem]:
+    if is_told(facts, "freshness", "checkpoint"):
+        return
     allowed = max(_LEAST_CHECKPOINT_AGE, _CHECKPOINTS * timedelta(seconds=facts.checkpoint_seconds))
     if job.checkpoint is not None and facts.made_at - job.checkpoint > allowed:
         detail = (
             f"The last was started at {job.checkpoint:%Y-%m-%d %H:%M:%S} UTC, one is due every "
             f"{facts.checkpoint_seconds:g} s. Rows become visible in the lake at checkpoints."
         )
-        yield Problem(title="Checkpoints have stopped", detail=detail, section="freshness", stage=Stage.JOB)
+        yield _of_job("Checkpoints have stopped", detail, "checkpointold", section="freshness", since=job.checkpoint)
 
 
 def _accounts(facts: Facts) -> Iterator[Problem]:
@@ -136,7 +137,7 @@ def _accounts(facts: Facts) -> Iterator[Problem]:
     if differing or not found.adds_up:
         counted = f"Counted at {found.at:%Y-%m-%d %H:%M:%S} UTC; `playhead check accounts` counts again."
         detail = f"{'; '.join(differing) or 'The check says so'}. {counted}"
-        yield Problem(title="The counts do not add up", detail=detail, section="counts", stage=Stage.EVENTS)
+        yield _of_counts("The counts do not add up", detail)
 
 
 def _twice(facts: Facts) -> Iterator[Problem]:
@@ -147,7 +148,13 @@ def _twice(facts: Facts) -> Iterator[Problem]:
     placed = facts.lake.events.rows + letters.records - letters.repeated
     if 0 < records < placed:
         detail = f"{placed:,} rows and dead letters from {records:,} records: was the topic deleted, or a lake reused?"
-        yield Problem(title="The lake has more than was sent", detail=detail, section="counts", stage=Stage.EVENTS)
+        yield _of_counts("The lake has more than was sent", detail)
+
+
+def _of_counts(title: str, detail: str) -> Problem:
+    return Problem(
+        title=title, detail=detail, section="counts", runbook="checkfailed", stage=Stage.EVENTS, subjects=_EVENTS
+    )
 
 
 def _dead_letters(facts: Facts) -> Iterator[Problem]:
@@ -161,15 +168,24 @@ def _dead_letters(facts: Facts) -> Iterator[Problem]:
     if letters > MOST_DEAD_LETTERS * records:
         title = f"{letters / records:.1%} of the records are dead letters" if records else "There are dead letters"
         detail = f"{letters:,} of {records:,} records; {MOST_DEAD_LETTERS:.0%} are allowed."
-        yield Problem(title=title, detail=detail, section="dead-letters", stage=Stage.DEAD_LETTERS)
+        yield Problem(
+            title=title,
+            detail=detail,
+            section="dead-letters",
+            runbook="deadletters",
+            stage=Stage.DEAD_LETTERS,
+            subjects=_EVENTS,
+        )
 
 
 def _lake(facts: Facts) -> Iterator[Problem]:
     for name, table in facts.lake.tables.items():
         if table.unreadable:
             files = f"{len(table.unreadable):,} file{'s' if len(table.unreadable) > 1 else ''}"
-            detail = f"{_first(table.unreadable)}. Their rows are not in the counts."
-            yield Problem(title=f"{files} of {name} cannot be read", detail=detail, section="counts")
+            detail = f"{named(table.unreadable)}. Their rows are not in the counts."
+            subjects = (name.rpartition("/")[2],)
+            title = f"{files} of {name} cannot be read"
+            yield Problem(title=title, detail=detail, section="counts", runbook="sourceunread", subjects=subjects)
 
 
 def _lags(facts: Facts) -> Iterator[Problem]:
@@ -177,67 +193,127 @@ def _lags(facts: Facts) -> Iterator[Problem]:
         return
     ways = {facts.topics["events"]: Stage.JOB, facts.topics["feature_rows"]: Stage.ONLINE}
     for lag in facts.kafka.lags:
-        if lag.records > MOST_LAG:
+        if lag.records > MOST_LAG and not is_told(facts, "freshness", lag.group):
             detail = f"{lag.records:,} records of {lag.topic} are still to be read; does it run?"
             stage = ways.get(lag.topic)
-            yield Problem(title=f"{lag.group} is behind", detail=detail, section="stack", stage=stage)
+            yield _behind(f"{lag.group} is behind", detail, "consumerlag", stage, _EVENTS if stage else ())
     topic = facts.topics["feature_rows"]
     rows = facts.kafka.topics.get(topic, 0)
     if rows > MOST_LAG and not any(lag.topic == topic for lag in facts.kafka.lags):
         detail = f"{rows:,} records of {topic} wait for it: `playhead write-online`."
-        yield Problem(title="No online writer has run", detail=detail, section="stack", stage=Stage.ONLINE)
+        yield _behind("No online writer has run", detail, "writerdown", Stage.ONLINE, _groups(facts))
+
+
+def _behind(title: str, detail: str, runbook: str, stage: Stage | None, subjects: tuple[str, ...]) -> Problem:
+    return Problem(title=title, detail=detail, section="stack", runbook=runbook, stage=stage, subjects=subjects)
 
 
 def _serving(facts: Facts) -> Iterator[Problem]:
     writer, serve, landed = facts.stages.writer, facts.stages.serve, facts.stages.land_served
     refused = {name: rows for name, rows in writer.rows.items() if name not in _GOOD_ROWS and rows} if writer else {}
     lost = {name: count for name, count in serve.vectors.items() if name not in _GOOD_FATES and count} if serve else {}
-    for title, counts, stage in (
-        ("Feature rows could not be written online", refused, Stage.ONLINE),
-        ("Served vectors were not logged", lost, Stage.SERVED),
-        ("Served vectors were not landed", landed.skipped if landed else {}, Stage.SERVED),
+    services = tuple(service.name for service in facts.services)
+    for title, runbook, counts, ended, stage, subjects in (
+        ("Feature rows could not be written online", "writerfailures", refused, writer, Stage.ONLINE, _EVENTS),
+        ("Served vectors were not logged", "servedvectorslost", lost, serve, Stage.SERVED, services),
+        (
+            "Served vectors were not landed",
+            "servedloglag",
+            landed.skipped if landed else {},
+            landed,
+            Stage.SERVED,
+            services,
+        ),
     ):
-        if counts:
-            yield Problem(title=title, detail=_counted(counts), section="stages", stage=stage)
+        if counts and ended:
+            yield Problem(
+                title=title,
+                detail=_counted(counts),
+                section="stages",
+                runbook=runbook,
+                stage=stage,
+                since=ended.at,
+                subjects=subjects,
+            )
 
 
 def _quality(facts: Facts) -> Iterator[Problem]:
-    for verdict in facts.stages.quality:
-        if verdict.failures:
-            names = [f"{f.expectation} ({f.column or 'table'})" for f in verdict.failures]
-            title = f"Quality of {verdict.suite} fails, {_span(verdict)}"
-            detail = f"{len(names)} of {verdict.expectations} expectations: {_first(names)}. The day is not published."
-            yield Problem(title=title, detail=detail, section="quality", stage=Stage.VIEWS)
+    """One for each suite; the newest of its days tells what is wrong."""
+    failed = [v for v in facts.stages.quality if v.failures and not is_told(facts, "quality", v.suite)]
+    ordered = sorted(failed, key=lambda each: (each.suite, each.days))
+    for suite, verdicts in groupby(ordered, key=lambda each: each.suite):
+        own = list(verdicts)
+        newest, days = own[-1], [day for verdict in own for day in verdict.days]
+        names = [f"{f.expectation} ({f.column or 'table'})" for f in newest.failures]
+        when = _span(newest) if len(own) == 1 else f"{len(days)} days, the last {days[-1]}"
+        held = facts.held(suite)
+        kept = f" Not published: {named(held)}." if held else ""
+        yield Problem(
+            title=f"Quality of {suite} fails, {when}",
+            detail=f"{len(names)} of {newest.expectations} expectations: {named(names)}.{kept}",
+            section="quality",
+            runbook="qualityfailed",
+            stage=Stage.VIEWS,
+            since=datetime.fromisoformat(days[0]).replace(tzinfo=UTC),
+            subjects=tuple(dict.fromkeys(_subject(facts, suite, f.column) for each in own for f in each.failures)),
+        )
+
+
+def _subject(facts: Facts, suite: str, column: str | None) -> str:
+    """What an expectation is of: a column where it is a field of the events or a feature, else the whole table."""
+    known = {*facts.lineage.sources, *facts.lineage.reads}
+    # A column may be that of a profile: `null_rise(track_id)`.
+    name = (column or "").removesuffix(")").rpartition("(")[2]
+    return next((each for each in (f"{suite}.{name}", f"{suite}__{name}") if each in known), suite)
 
 
 def _published(facts: Facts) -> Iterator[Problem]:
     mark, events = facts.lake.published, facts.lake.events
     if mark is None:
         return
-    if events is not None and events.newest is not None and events.newest - mark.end > MOST_BATCH_LAG:
-        behind = (events.newest - mark.end).days
-        detail = f"The last published day is {mark.dt}; events go to {events.newest:%Y-%m-%d %H:%M} UTC."
+    daily = tuple(group.name for group in facts.groups if group.kind == "daily")
+    newest = events.newest if events else None
+    is_late = newest is not None and newest - mark.end > MOST_BATCH_LAG
+    if newest and is_late and not is_told(facts, "freshness", "batch"):
+        detail = f"The last published day is {mark.dt}; events go to {newest:%Y-%m-%d %H:%M} UTC."
         yield Problem(
-            title=f"Daily views are {behind} days behind", detail=detail, section="freshness", stage=Stage.VIEWS
+            title=f"Daily views are {(newest - mark.end).days} days behind",
+            detail=detail,
+            section="freshness",
+            runbook="batchdaymissing",
+            stage=Stage.VIEWS,
+            since=mark.end + MOST_BATCH_LAG,
+            subjects=daily,
         )
     declared = {group.name: group.fingerprint for group in facts.groups}
     other = [name for name, own in mark.fingerprints.items() if declared.get(name, own) != own]
     if other:
         detail = f"{', '.join(other)}: run the batch days again."
         yield Problem(
-            title="Views were published with another declaration", detail=detail, section="declared", stage=Stage.VIEWS
+            title="Views were published with another declaration",
+            detail=detail,
+            section="declared",
+            runbook="batchdaymissing",
+            stage=Stage.VIEWS,
+            subjects=tuple(other),
         )
 
 
 def _skew(facts: Facts) -> Iterator[Problem]:
     skew = facts.stages.skew
-    if skew is not None and skew.mismatches:
+    if skew is not None and skew.mismatches and not wrong(facts, "skew"):
         worst = sorted((f for f in skew.features if f.mismatches), key=lambda f: -f.mismatches)
-        names = _first([f"{f.feature} ({f.mismatches:,})" for f in worst])
+        names = named([f"{f.feature} ({f.mismatches:,})" for f in worst])
         causes = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in skew.causes.items())
         detail = f"{skew.mismatches:,} of {skew.values:,} values{f' ({causes})' if causes else ''}: {names}."
         yield Problem(
-            title="Served values differ from the offline store", detail=detail, section="skew", stage=Stage.SKEW
+            title="Served values differ from the offline store",
+            detail=detail,
+            section="skew",
+            runbook="skew",
+            stage=Stage.SKEW,
+            since=min((each.serve_time for each in skew.differences), default=None),
+            subjects=tuple(dict.fromkeys(f.feature for f in worst)),
         )
 
 
@@ -245,9 +321,17 @@ def _backfill(facts: Facts) -> Iterator[Problem]:
     groups = facts.stages.backfill.groups if facts.stages.backfill else {}
     other = {name: int(found.get("different", 0)) for name, found in groups.items() if found.get("different")}
     if other:
-        yield Problem(title="Backfill and archive differ", detail=_counted(other), section="training", stage=Stage.ROWS)
+        yield Problem(
+            title="Backfill and archive differ",
+            detail=_counted(other),
+            section="training",
+            runbook="checkfailed",
+            stage=Stage.ROWS,
+            subjects=tuple(other),
+        )
 
 
+_EVENTS = (EVENTS,)
 _GOOD_ROWS = frozenset({"written", "superseded", "ignored"})
 _GOOD_FATES = frozenset({"sent", "delivered"})
 _RULES = (
@@ -267,13 +351,12 @@ _RULES = (
 )
 
 
+def _groups(facts: Facts) -> tuple[str, ...]:
+    return tuple(group.name for group in facts.groups)
+
+
 def _counted(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {number:,}" for name, number in numbers.items()) + "."
-
-
-def _first(names: list[str] | tuple[str, ...]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _span(verdict: Verdict) -> str:

@@ -154,6 +154,26 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledDay:
+    """What came of a service's vectors of a day: label to rows, and vectors whose wait is not over."""
+
+    service: str
+    day: str
+    rows: int
+    labels: Mapping[str, int]
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The last run that labelled what was served."""
+
+    at: datetime
+    days: tuple[LabelledDay, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backfill:
     """By group how the last backfill compares with the archive: `points` and how many are `different`."""
 
@@ -194,11 +214,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Override:
+    """A decision to publish a day that fails its gate: when, by whom, why, and what failed."""
+
+    at: datetime
+    by: str
+    reason: str
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stages:
     """The last run of each stage and check; None before its first.
 
     Attributes:
         quality: failed verdicts first, then by suite and day.
+        overrides: day to the decision to publish it though it fails.
         saved: name of every result to when it was saved.
         problems: result to why it could not be read.
     """
@@ -210,11 +241,21 @@ class Stages:
     serve: Serve | None
     land_served: Landed | None
     training_set: TrainingSet | None
+    labels: Labels | None
     skew: Skew | None
     backfill: Backfill | None
     quality: tuple[Verdict, ...]
+    overrides: Mapping[str, Override]
     saved: Mapping[str, datetime]
     problems: Mapping[str, str]
+
+    @property
+    def gates(self) -> dict[str, bool]:
+        """Day, as ISO date, to whether every suite that was asked of it holds."""
+        found: dict[str, bool] = {}
+        for verdict in self.quality:
+            found |= {day: found.get(day, True) and not verdict.failures for day in verdict.days}
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +268,7 @@ class _Suite:
 class _Day:
     at: datetime
     suites: Mapping[str, _Suite]
+    override: Override | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +289,7 @@ _KINDS: Mapping[str, type[Any]] = {
     "serve": Serve,
     "land_served": Landed,
     "training_set": TrainingSet,
+    "labels": Labels,
     "skew": Skew,
     "backfill": Backfill,
 }
@@ -278,6 +321,7 @@ def read_stages(settings: Settings) -> Stages:
     return Stages(
         **values,
         quality=_verdicts(quality) if quality else (),
+        overrides={name: day.override for name, day in quality.days.items() if day.override} if quality else {},
         saved=saved,
         problems=problems,
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 
+from playhead.checks.readings import Standing
 from playhead.report.facts import Facts
 from playhead.report.stages import FeatureSkew
+from playhead.report.told import SECTIONS
 
 _RESULTS = {
     "replay": "Replay",
@@ -20,6 +22,7 @@ _RESULTS = {
     "serve": "Feature server ended",
     "land_served": "Served vectors landed",
     "training_set": "Training set",
+    "labels": "Labels",
     "skew": "Skew check",
     "backfill": "Backfill",
     "demo": "Demo",
@@ -78,6 +81,39 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuiteDays:
+    """The quality gate by table and day: `days`, the newest last, and for each suite whether it holds on each; None
+    where it was not asked."""
+
+    days: tuple[date, ...]
+    suites: tuple[tuple[str, tuple[bool | None, ...]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckTable:
+    """A check: its readings, of which so many are wrong, and when it measured last."""
+
+    check: str
+    readings: tuple[Standing, ...]
+    wrong: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An event field or a column of a dimension: what is made of it, by view, and the services that read that."""
+
+    name: str
+    views: tuple[tuple[str, tuple[str, ...]], ...]
+    services: tuple[str, ...]
+
+    @property
+    def features(self) -> int:
+        """How many are made of it."""
+        return sum(len(names) for _, names in self.views)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SuiteTable:
     """One suite: its days, those of them that fail, its expectations, and when it was last asked."""
 
@@ -123,9 +159,7 @@ def days_of(facts: Facts) -> list[Day]:
         return []
     sessions = lake.sessions.by_day if lake.sessions else {}
     published = frozenset(lake.published.days) if lake.published else frozenset()
-    gate: dict[str, bool] = {}
-    for verdict in facts.stages.quality:
-        gate |= {day: gate.get(day, True) and not verdict.failures for day in verdict.days}
+    gate = facts.stages.gates
     fullest = max(lake.events.by_day.values())
     return [
         Day(
@@ -190,10 +224,72 @@ def suites_of(facts: Facts) -> list[SuiteTable]:
     return sorted(found, key=lambda each: (-each.failed, each.suite))
 
 
+def suite_days(facts: Facts, shown: int) -> SuiteDays:
+    """The newest days of the quality gate."""
+    days = sorted({day for verdict in facts.stages.quality for day in verdict.days})[-shown:]
+    found: dict[str, dict[str, bool]] = {}
+    for verdict in facts.stages.quality:
+        own = found.setdefault(verdict.suite, {})
+        own |= {day: own.get(day, True) and not verdict.failures for day in verdict.days}
+    suites = tuple((suite, tuple(own.get(day) for day in days)) for suite, own in sorted(found.items()))
+    return SuiteDays(days=tuple(map(date.fromisoformat, days)), suites=suites)
+
+
+def checks_of(facts: Facts) -> list[CheckTable]:
+    """Every check that has measured something, in the order of its name."""
+    found = groupby(facts.standings, key=lambda each: each.reading.check)
+    tables = ((check, tuple(own)) for check, own in found)
+    return [
+        CheckTable(
+            check=check,
+            readings=own,
+            wrong=sum(not each.reading.ok for each in own),
+            at=max(each.at for each in own),
+        )
+        for check, own in tables
+    ]
+
+
+def without_section(checks: list[CheckTable]) -> list[CheckTable]:
+    """Checks that no section of their own shows."""
+    return [each for each in checks if each.check not in SECTIONS]
+
+
+def sources_of(facts: Facts) -> list[Source]:
+    """What features are made of, events first."""
+    lineage = facts.lineage
+    names = sorted(lineage.sources, key=lambda name: (not name.startswith("events."), name))
+    reached = ((name, lineage.of_subject(name)) for name in names)
+    return [Source(name=name, views=by_view(found.features), services=found.services) for name, found in reached]
+
+
+def by_view(features: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """View to the names of its features, in their order.
+
+    >>> by_view(["a__x", "a__y", "b__x"])
+    (('a', ('x', 'y')), ('b', ('x',)))
+    """
+    split = (feature.partition("__") for feature in features)
+    return tuple((view, tuple(name for _, _, name in own)) for view, own in groupby(split, key=lambda part: part[0]))
+
+
+def labelled_days(facts: Facts, shown: int) -> list[tuple[str, dict[str, int]]]:
+    """The newest days of the labelled vectors, the newest first: service to rows."""
+    days = sorted({day for table in facts.lake.labelled.values() for day in table.by_day}, reverse=True)[:shown]
+    tables = facts.lake.labelled.items()
+    return [(day, {service: table.by_day.get(day, 0) for service, table in tables}) for day in days]
+
+
 def unchecked(facts: Facts) -> list[str]:
     """Checks that have not run: without them, nothing wrong means little."""
     stages = facts.stages
-    ran = {"the count of the topic": stages.accounts, "the quality gate": stages.quality, "the skew check": stages.skew}
+    ran: dict[str, object] = {
+        "the count of the topic": stages.accounts,
+        "the quality gate": stages.quality,
+        "the skew check": stages.skew,
+    }
+    checked = {each.reading.check for each in facts.standings}
+    ran |= {f"the {check} check": checked & {check} for check in ("freshness", "drift")}
     return [name for name, result in ran.items() if not result]
 
 

@@ -10,11 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import structlog
-import uvicorn
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from playhead.checks import results
@@ -24,6 +22,7 @@ from playhead.errors import StackError
 from playhead.serving.access import Access, check_access
 from playhead.serving.app import create_app, services_of
 from playhead.serving.breaker import Breaker, Guard
+from playhead.serving.listening import family_of, listening, run_app, url_of
 from playhead.serving.online import OnlineStore, connect, open_online_store
 from playhead.serving.serve_metrics import ServerMetrics, by_label, of_all_workers
 from playhead.serving.served_log import open_served_log
@@ -32,11 +31,6 @@ from playhead.serving.workers import Workers
 from playhead.stack.ports import Port
 
 log = structlog.get_logger()
-
-_BACKLOG = 2048
-_GRACE_SECONDS = 2
-_KEEP_ALIVE_SECONDS = 75
-_POLL_SECONDS = 0.2
 
 
 def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = time.time) -> None:
@@ -107,9 +101,9 @@ def serve(
         _warm_up(services.values(), store, clock_s)
         app = create_app(services, store, guard, served, metrics, access=access, clock_s=clock_s)
         with _frozen(), _listen(settings.serve, shared=settings.serve.workers > 1) as listener:
-            log.info("serving", url=_url(listener), docs=f"{_url(listener)}/docs")
+            log.info("serving", url=url_of(listener), docs=f"{url_of(listener)}/docs")
             metrics.starts.inc()
-            _run(app, listener, stop, wanted)
+            run_app(app, listener, stop, wanted)
 
 
 @contextlib.contextmanager
@@ -133,30 +127,6 @@ def _warm_up(services: Iterable[VectorService], store: OnlineStore, clock_s: Cal
         log.warning("serving begins without the store", error=str(error))
 
 
-def _run(app: FastAPI, listener: socket.socket, stop: Event, wanted: Callable[[], bool]) -> None:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    # In a thread of its own uvicorn leaves the process's signals alone: they are the caller's, who sets `stop`.
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="uvicorn")
-    thread.start()
-    try:
-        while thread.is_alive() and wanted() and not stop.wait(_POLL_SECONDS):
-            pass
-        ended = not thread.is_alive()
-    finally:
-        server.should_exit = True
-        thread.join()
-    if ended and not stop.is_set():
-        raise StackError("the server ended by itself", hint="the reason is in the log above")
-
-
 @contextlib.contextmanager
 def _store_within(settings: Settings) -> Iterator[OnlineStore]:
     """A store that answers within the budget or fails; nothing is asked of it yet."""
@@ -170,34 +140,14 @@ def _reserved(settings: ServeSettings) -> Iterator[None]:
     """Keep the port for workers, which listen on it themselves: without listening, nobody else can take it."""
     with _listen(settings, shared=False):
         pass  # free, or an error: who shares a port never hears that it is taken
-    with socket.socket(_family(settings.host)) as holder:
+    with socket.socket(family_of(settings.host)) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind((settings.host, settings.port))
         yield
 
 
-@contextlib.contextmanager
-def _listen(settings: ServeSettings, *, shared: bool) -> Iterator[socket.socket]:
-    try:
-        listener = socket.create_server(
-            (settings.host, settings.port), family=_family(settings.host), backlog=_BACKLOG, reuse_port=shared
-        )
-    except OSError as error:
-        port = Port(number=settings.port, setting="serve.port")
-        raise StackError(
-            f"port {port.number} ({port.setting}) cannot be used: {error.strerror}", hint=port.hint
-        ) from error
-    with listener:
-        yield listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
+def _listen(settings: ServeSettings, *, shared: bool) -> contextlib.AbstractContextManager[socket.socket]:
+    return listening(settings.host, Port(number=settings.port, setting="serve.port"), shared=shared)
 
 
 def _save(settings: Settings, registry: CollectorRegistry, restarts: int) -> None:
