@@ -229,6 +229,8 @@ class CheckSettings(_Section):
     """The same of one feature, `view__feature`."""
     max_propagation_lag: timedelta = timedelta(seconds=10)
     """How long rows may have been on their way, of 99 of 100 values that differ for it."""
+    max_refused: float = Field(default=0.01, ge=0, le=1)
+    """Share of the last day's records that may be dead letters."""
     min_volume: float = Field(default=0.5, ge=0, le=1)
     """Share of the usual number of rows that a day, or some hours of it, must have at least."""
     max_volume: float = Field(default=1.7, ge=1)

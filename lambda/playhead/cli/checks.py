@@ -143,7 +143,8 @@ def skew(
 def accounts(home: Home = None, config: Config = None, as_json: Json = False) -> None:
     """Count every record of the events topic again, and hold it against the lake and the dead letters.
 
-    Right while no event is being sent and the job has caught up. Exit code 1: the counts differ.
+    Right while no event is being sent and the job has caught up. Exit code 1: the counts differ, or more of the last
+    day's records are dead letters than may be (checks.max_refused).
     """
     from playhead.checks.accounts import check_accounts
 
@@ -152,7 +153,10 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
         _show_accounts(found)
-    if not found.adds_up:
+    for each in found.readings:
+        if not each.ok:
+            typer.secho(f"{each.measure}: {each.detail}", fg=typer.colors.RED, err=True)
+    if found.findings:
         raise typer.Exit(1)
 
 
