@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -59,12 +59,12 @@ def check_training_set(
     if missing := [name for name in (*keys, EVENT_TIMESTAMP) if name not in types]:
         raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(types)}")
     expected = _types(declarations, manifest.service)
-    by_measure = _growing(declarations, manifest.service, types)
-    suite = training_set_suite(manifest, expected, by_measure, hand_written(declarations).get(manifest.service, ()))
     other = {name: kind for one in found for name, kind in unlike(one.types, expected).items()}
+    # What is of another type is not compared: that says what is wrong.
+    by_measure = _growing(declarations, manifest.service, types.keys() - other.keys())
+    suite = training_set_suite(manifest, expected, by_measure, hand_written(declarations).get(manifest.service, ()))
     profile: Profile = [{SINCE: None, **{type_of(name): kind for name, kind in other.items()}}]
-    # What cannot be compared is not: its type says what is wrong.
-    pairs = [pair for names in by_measure for pair in pairwise(names) if not {*pair} & {*other}]
+    pairs = [pair for names in by_measure for pair in pairwise(names)]
     rows = sum(one.rows for one in found)
     judge = _in_process if rows * len(types) <= VALUES_IN_PROCESS else _on_spark
     verdict = judge(settings, files, suite, keys, pairs, profile)
@@ -89,7 +89,7 @@ def _types(declarations: Declarations, name: str) -> dict[str, str]:
     return found
 
 
-def _growing(declarations: Declarations, name: str, there: Mapping[str, str]) -> list[list[str]]:
+def _growing(declarations: Declarations, name: str, there: Collection[str]) -> list[list[str]]:
     """As of `suites.growing`, columns of the set."""
     found = []
     for group in declarations.service(name).groups:

@@ -220,9 +220,8 @@ def _shares(
     """Of hours whose share is above `most`, the share, where chance does not explain the hour's, or not the day's."""
 
     def beyond(part: int, whole: int) -> bool:
-        return (
-            whole > 0 and part / whole > most and _divergence(part / whole, expected) * whole > _SURPRISE * dispersion
-        )
+        share = part / whole if whole else 0.0
+        return share > most and _divergence(share, expected) * whole > _SURPRISE * dispersion
 
     of_day = beyond(sum(parts), sum(wholes))
     return [
@@ -235,7 +234,7 @@ def _divergence(share: float, expected: float) -> float:
     """Of a share from the expected one, that of Kullback and Leibler: times a number of rows, how surprising it is.
 
     >>> round(_divergence(0.5, 0.01), 2), _divergence(0.2, 0.2)
-    (1.62, 0.0)
+    (1.61, 0.0)
     """
     p = min(max(expected, 0.01), 0.99)
     parts = ((share, p), (1 - share, 1 - p))

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from playhead.checks import data_docs, readings, results
+from playhead.checks.hours import DOUBLED, VOLUME
 from playhead.checks.readings import Reading
 from playhead.config import Settings
 from playhead.errors import InputError
@@ -59,8 +60,8 @@ class Finding:
         ...         observed=None, unexpected=0, error=None).measure
         'not_be_null(user_id)'
         """
-        if self.column is not None and self.column.endswith(")"):
-            return self.column  # of a profile, whose columns are named like this
+        if self.column is not None and (self.column in (VOLUME, DOUBLED) or self.column.endswith(")")):
+            return self.column  # of a profile, whose columns say what they measure
         short = next(self.expectation.removeprefix(p) for p in _PREFIXES if self.expectation.startswith(p))
         return f"{short}({self.column})" if self.column else short
 
