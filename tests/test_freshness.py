@@ -38,7 +38,7 @@ from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, encode
 from tests.conftest import free_ports
 from tests.lake import write_events
 from tests.polling import eventually
-from tests.prometheus import names_of, samples_of
+from tests.prometheus import names_of, promtool, samples_of
 
 NOON_MS = 1_741_003_200_000
 """2025-03-03T12:00:00Z, years ago."""
@@ -311,7 +311,10 @@ def test_what_checks_found_and_how_far_parts_are_behind_is_shown_to_prometheus(
     letters = DeadLetters(records=4, read=4, repeated=0, reasons=reasons)
     sources.kafka = Kafka(topics={}, lags=(Lag(group="g", topic="t", records=5),), dead_letters=letters)
     check_freshness(settings)
-    found = samples_of(metrics_text(settings).decode())
+    text = metrics_text(settings).decode()
+    linted = promtool("check", "metrics", given=text)
+    assert (linted.returncode, linted.stdout) == (0, "")
+    found = samples_of(text)
     about = {"check": "freshness", "subject": "job", "measure": "running"}
     assert found["playhead_check_ok", frozenset(about.items())] == 0
     assert time.time() - found["playhead_check_since_timestamp_seconds", frozenset(about.items())] < 60
