@@ -59,8 +59,9 @@ TOGETHER: dict[str, tuple[str, ...]] = {
         "tests/test_feast_repo.py",
     ),
     "demo": ("tests/e2e/test_demo.py",),
+    "drill": ("tests/e2e/test_drill.py",),
 }
-LONGEST = ("spark", "stack", "demo", "made_up")
+LONGEST = ("spark", "stack", "demo", "drill", "made_up")
 
 
 def group_of(nodeid: str) -> str:
@@ -105,14 +106,16 @@ def free_ports(count: int) -> list[int]:
 
 def settings_on_free_ports(home: Path) -> Settings:
     """Settings of a home whose `playhead.toml` has free ports, so that commands with `--home` find them too."""
-    kafka, controller, redis, rest, rpc, serve, metrics = free_ports(7)
+    kafka, controller, redis, rest, rpc, serve, writer, metrics, report = free_ports(9)
     home.mkdir(parents=True, exist_ok=True)
     (home / "playhead.toml").write_text(
         f"[kafka]\nport = {kafka}\ncontroller_port = {controller}\n"
         f"[redis]\nport = {redis}\n"
         f"[flink]\nrest_port = {rest}\nrpc_port = {rpc}\n"
         # A test that is not about time must not be decided by it.
-        f"[serve]\nport = {serve}\nwriter_metrics_port = {metrics}\nbudget = 30\n"
+        f"[serve]\nport = {serve}\nwriter_metrics_port = {writer}\nbudget = 30\n"
+        f"[metrics]\nport = {metrics}\n"
+        f"[report]\nport = {report}\n"
     )
     return load_settings(home)
 

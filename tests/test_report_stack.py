@@ -94,4 +94,4 @@ def test_a_running_stack_is_asked(stack: Settings) -> None:
     assert facts.flink is not None
     if facts.flink.job is None:
         assert "The speed job is not running" in [problem.title for problem in problems_of(facts)]
-    assert "5 of 5 topics" in render(facts)
+    assert "6 of 6 topics" in render(facts)

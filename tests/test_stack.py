@@ -52,7 +52,7 @@ def rest(settings: Settings, path: str) -> Any:
 def test_every_part_answers(stack: Settings) -> None:
     found = local_stack.status(stack)
     assert [(each.name, each.state) for each in found] == [(name, "running") for name in NAMES]
-    assert found[0].detail == "5 of 5 topics"
+    assert found[0].detail == "6 of 6 topics"
 
 
 def test_flink_has_one_task_manager_with_the_slots_of_the_settings(stack: Settings) -> None:
