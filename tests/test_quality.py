@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from deltalake import write_deltalake
 from ibis import _
 from pyspark.sql import DataFrame, SparkSession
+from typer.testing import CliRunner
 
 from playhead.batch import training_sets
 from playhead.batch.events import read_events
@@ -24,6 +26,7 @@ from playhead.checks.quality import judge, validate
 from playhead.checks.readings import standings
 from playhead.checks.suites import events_suite, gated_events, gated_view, view_suite
 from playhead.checks.verdicts import Finding, Verdict, keep
+from playhead.cli import app
 from playhead.compile import compile_group
 from playhead.config import Settings
 from playhead.days import begin_ms_of, dated_events
@@ -433,3 +436,7 @@ def test_training_sets_are_judged_by_their_manifest(
     assert [f.measure for f in verdict.failures] == ["type(listener__plays_1h)"]
     (standing,) = (one.reading for one in standings(settings) if one.reading.measure == "failures")
     assert (standing.subject, standing.ok) == ("listener_v1", False)
+    options = ["--training-set", str(texts), "--home", str(settings.home), "--json"]
+    ran = CliRunner().invoke(app, ["check", "quality", *options])
+    assert (ran.exit_code, json.loads(ran.stdout)["listener_v1"]["success"]) == (1, False)
+    assert "listener_v1: expect_column_values_to_be_in_set(type(listener__plays_1h))" in ran.stderr

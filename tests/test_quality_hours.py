@@ -107,3 +107,5 @@ def test_where_only_days_are_known_an_hour_is_as_its_day() -> None:
 def test_hours_that_are_not_over_are_not_judged() -> None:
     hours = by_hour(date(2026, 3, 9), {}, DAY + timedelta(hours=3, minutes=59), timedelta(hours=1))
     assert [one.since.hour for one in hours] == [0, 1, 2]
+    usual = Usual(rows=((300,) * 24,) * 4)
+    assert [row["volume"] for row in profile(hours, usual, CHECKS)] == [0.0, 0.0, 0.0]

@@ -42,6 +42,7 @@ from playhead.checks.suites import (
 from playhead.checks.usual import unlike, usual
 from playhead.checks.verdicts import Verdict, keep
 from playhead.config import Settings
+from playhead.days import end_of
 from playhead.declarations import Declarations
 from playhead.declare import Dimension
 from playhead.errors import InputError, UnknownName
@@ -207,7 +208,8 @@ def _changelog(
     with cached(gated) as rows:
         counts = counts_with(count_hours(rows, f.col("moment_ms"), features), types)
         hours = by_hour(day, counts, work.now, HOUR)
-        before = usual(day, there, files)
+        # Of the days before only the whole is known, so a day is compared when it is over.
+        before = usual(day, there, files) if end_of(day) <= work.now else None
         held: Profile = profile(hours, before and before.of(features), work.settings.checks)
         suite: Suite = changelog_suite(plan, name, work.settings.checks, work.more(plan.name))
         return validate(rows, suite, [day], held)

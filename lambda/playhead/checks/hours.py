@@ -179,7 +179,7 @@ def _volume(rows: Sequence[int], usual: Usual | None, checks: CheckSettings) -> 
     found: list[float | None] = [None] * len(rows)
     if usual is None:
         return found
-    typical, own = usual.typical, list(rows)
+    typical, own = usual.typical[: len(rows)], list(rows)
     if len(typical) < len(own):  # only days are known: each hour is judged as its day
         typical, own = [usual.typical[0]], [sum(rows)]
     bad = _out_of_bounds(own, typical, usual, checks)

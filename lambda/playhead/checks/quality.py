@@ -167,7 +167,7 @@ def _finding(expectation: Any, result: Any) -> Finding:
     errors = [e["exception_message"] for e in _exceptions(result.exception_info) if e.get("raised_exception")]
     condition = getattr(expectation, "row_condition", None)
     lists = [seen.get(key) for key in ("observed_value", "partial_unexpected_list")]
-    observed = _plain(next((one for one in lists if one not in (None, [])), None))
+    observed = _plain(next((one for one in lists if one is not None and not (isinstance(one, list) and not one)), None))
     value, allowed = _figures(config.kwargs, seen)
     return Finding(
         expectation=config.type,
