@@ -53,7 +53,7 @@ def list_letters(
 ) -> None:
     """Count dead letters by reason: how many, when the first and the last, and where one of them was.
 
-    A letter that a restart of the job has written twice counts once, and in `repeats`. Those in `replayed` are done:
+    A letter that a restart of the job has written twice counts once, and in `repeats`. `replayed` are done with:
     a replay has sent them, or found their event in the lake.
 
     \b
