@@ -406,3 +406,16 @@ def test_an_event_that_an_earlier_replay_has_sent_for_another_letter_is_not_sent
     done = replay_letters(own)
     assert (done.done_before, done.same_event, done.sent.total()) == (1, 1, 1)
     assert sent_ids(own) == ["a", "b"]
+
+
+def test_what_was_counted_when_a_replay_is_interrupted_was_sent(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playhead.dlq.replay.BATCH_LETTERS", 2)
+    write_letters(own, *(("too_large", number, play(f"e{number}")) for number in range(6)))
+
+    def interrupt(read: int, _total: int) -> None:
+        if read == 4:
+            raise KeyboardInterrupt
+
+    done = replay_letters(own, progress=interrupt)
+    assert (done.interrupted, done.sent.total(), sent_ids(own)) == (True, 2, ["e0", "e1"])
+    assert replay_letters(own).sent.total() == 4
