@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 FAST := -m "not stack and not spark and not e2e"
+# tests/conftest.py says which tests stay in one process, and in which order.
+PARALLEL := -n 2 --no-loadscope-reorder
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,9 +17,9 @@ setup: ## install what is missing: uv, Java 17, Maven, .venv, jars
 demo: setup ## run the whole path on generated input (ARGS="--json …")
 	.venv/bin/playhead demo $(ARGS)
 
-test: setup ## run every test (ARGS="-k …")
+test: setup ## run every test, in two processes; with ARGS="-k …" some, in one
 	@scripts/setup browser
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
 
 check: setup ## lint, types and the fast tests
 	@scripts/setup browser

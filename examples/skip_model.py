@@ -2,12 +2,14 @@
 
 playhead batch labels --date 2025-03-03
 python examples/skip_model.py .playhead/lake/labelled/listener_v1
-python examples/skip_model.py .playhead/lake/labelled/listener_v1 --label label_30s
+python examples/skip_model.py .playhead/lake/labelled/listener_v1 --label label_30s --metrics metrics.json
+playhead check retrain --service listener_v1 --metrics metrics.json --min-auc 0.6
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,8 +88,8 @@ def auc(y: Array, score: Array, weight: Array) -> float:
     return float((positives * (below + negatives / 2)).sum() / (positives.sum() * negatives.sum()))
 
 
-def train(path: Path, label: str, share: float) -> str:
-    """Train, judge and tell.
+def train(path: Path, label: str, share: float) -> tuple[str, dict[str, Any]]:
+    """Train and judge: what to tell, and the metrics of the later rows.
 
     Raises:
         ValueError: no table, or a part of it has only one class.
@@ -107,13 +109,15 @@ def train(path: Path, label: str, share: float) -> str:
     beta = fit(x[:at], y[:at], weight[:at])
     score = chances(x, beta)
     strongest = np.argsort(-np.abs(beta[:-1]))[:5]
-    return "\n".join(
+    earlier, later = auc(y[:at], score[:at], weight[:at]), auc(y[at:], score[at:], weight[at:])
+    told = "\n".join(
         [
             f"{label}: {len(y):,} rows, {int(y.sum()):,} true; trained on {at:,}, judged on {len(y) - at:,}",
-            f"AUC earlier {auc(y[:at], score[:at], weight[:at]):.3f}, later {auc(y[at:], score[at:], weight[at:]):.3f}",
+            f"AUC earlier {earlier:.3f}, later {later:.3f}",
             *(f"  {beta[n]:+.3f} {names[n]}" for n in strongest),
         ]
     )
+    return told, {"label": label, "rows": len(y) - at, "auc": later}
 
 
 def main() -> None:
@@ -122,11 +126,15 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="a folder of lake/labelled")
     parser.add_argument("--label", choices=LABELS, default=LABELS[0], help="what to predict [default: skip_5s]")
     parser.add_argument("--share", type=float, default=0.7, help="of the rows to train on [default: 0.7]")
+    parser.add_argument("--metrics", type=Path, help="a JSON file to write, with the AUC of the later rows")
     given = parser.parse_args()
     try:
-        print(train(given.table, given.label, given.share))
+        told, metrics = train(given.table, given.label, given.share)
     except ValueError as error:
         sys.exit(str(error))
+    print(told)
+    if given.metrics:
+        given.metrics.write_text(json.dumps(metrics) + "\n")
 
 
 if __name__ == "__main__":

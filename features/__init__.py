@@ -11,3 +11,6 @@ GROUPS = (listener, session_, track, artist, listener_daily, track_daily, artist
 ON_DEMAND = (context, item, affinity)
 
 SERVICES = load_services(Path(__file__).with_name("services.yaml"), GROUPS, ON_DEMAND)
+
+QUALITY = Path(__file__).with_name("quality.yaml")
+"""What must hold of tables beside what is derived."""

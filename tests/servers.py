@@ -17,14 +17,14 @@ from playhead.config import LOCALHOST, Settings
 from playhead.serving.listening import listening, run_app, url_of
 from playhead.serving.server import run_server
 from playhead.stack.ports import Port
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
 
 
 def client_of(settings: Settings) -> httpx.Client:
     """A client that opens a connection for each request, so that any worker may answer."""
     return httpx.Client(
         base_url=f"http://127.0.0.1:{settings.serve.port}",
-        timeout=30,
+        timeout=PATIENCE,
         limits=httpx.Limits(max_keepalive_connections=0),
         trust_env=False,
     )
@@ -38,11 +38,11 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
         running = pool.submit(run_server, settings, stop)
         try:
             with client_of(settings) as client:
-                assert eventually(lambda: running.done() or is_ready(client), 60)
+                assert eventually(lambda: running.done() or is_ready(client))
                 yield client
         finally:
             stop.set()
-            running.result(60)
+            running.result(PATIENCE)
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def serving_app(app: FastAPI) -> Iterator[httpx.Client]:
                 yield client
         finally:
             stop.set()
-            running.result(60)
+            running.result(PATIENCE)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from playhead import oracle
 from playhead.batch.backfill import backfill
 from playhead.batch.daily import DailyRun, run_days
 from playhead.checks import results
+from playhead.checks.verdicts import Override
 from playhead.config import Settings
 from playhead.days import DAY, end_ms_of
 from playhead.declarations import load_declarations
@@ -64,7 +65,8 @@ class Week:
 @pytest.fixture(scope="module")
 def week(online: Settings, spark: SparkSession) -> Week:  # noqa: F811
     write_events(online.lake, EVENTS)
-    load_dimension(online, load_declarations(), "track", [track_file(online.home, {"t0": "jazz", "t1": None})])
+    tracks = {**dict.fromkeys(("t1", "t2", "t3")), "t0": "jazz"}
+    load_dimension(online, load_declarations(), "track", [track_file(online.home, tracks)])
     days = event_days(online.lake)
     return Week(online, days, run_days(online, days[-2:]))
 
@@ -213,6 +215,16 @@ def test_a_day_whose_events_fail_writes_nothing(online: Settings, tmp_path: Path
         run_days(home, event_days(home.lake))
     assert not (home.lake / "views").exists()
     assert not (home.lake / "daily").exists()
+    # A person may publish it all the same, and answers for it.
+    (day,) = event_days(home.lake)
+    done = run_days(home, [day], override=Override(by="ana", reason="a test account"))
+    assert (done.days, done.despite) == ((day,), (day,))
+    mark = published(home.lake)
+    assert mark is not None and mark.day == day
+    (kept,) = DeltaTable(str(home.lake / "checks" / "overrides")).to_pyarrow_table().to_pylist()
+    assert (kept["day"], kept["by"], kept["reason"]) == (day, "ana", "a test account")
+    assert kept["failed"][0].startswith("events: expect_column_values_to_not_be_null(user_id): 1 unexpected")
+    assert (results.load(home, "quality") or {})["days"][str(day)]["override"]["reason"] == "a test account"
 
 
 def test_a_day_without_events_is_not_published(online: Settings, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from playhead.days import begin_ms_of
 from playhead.declarations import Declarations
 from playhead.declare import Count, FeatureGroup, sliding
 from playhead.relations import DAY_MS
+from playhead.serving.registry import apply
 from playhead.serving.served_table import served_schema
 from playhead.serving.spine import columns_of
 from playhead.serving.vectors import Vectors
@@ -137,9 +138,10 @@ def test_code_that_differs_online_only_is_logic(world: World) -> None:
     assert skew.failures(CheckSettings(skew={"listener__plays_1h": 1.0})) == []
 
 
-def test_an_archive_that_lost_rows_is_no_late_event(tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings = settings_on_free_ports(tmp_path_factory.mktemp("lost") / "home")
-    world = world_of(settings, listening())
+def test_an_archive_that_lost_rows_is_no_late_event(world: World, settings: Settings) -> None:
+    shutil.copytree(world.settings.lake, settings.lake)
+    apply(settings, DECLARED)
+    world.settings = settings
     world.serve()
     shutil.rmtree(settings.lake / "speed" / "track" / f"dt={TODAY}")
     skew = world.check()

@@ -40,7 +40,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSettings]
             client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
             client.execute_command("CLUSTER MEET", LOCALHOST, ports[0], buses[0])
         for client in clients:
-            assert eventually(lambda client=client: _whole(client), 30)
+            assert eventually(lambda client=client: _whole(client))
         yield RedisSettings(port=ports[0], cluster=True)
     finally:
         for node in nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from playhead.stack import flink, kafka, redis
 
 DOCKER = PROJECT / "docker"
 # What differs because containers have host names of their own.
+
 ADDRESSES = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
 
 
@@ -57,6 +59,8 @@ def test_ports_are_the_defaults_and_published_on_this_machine_only(
         "redis": defaults.redis.port,
         "jobmanager": defaults.flink.rest_port,
         "server": defaults.serve.port,
+        "prometheus": 9090,
+        "grafana": 3000,
     }
     assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in wanted.items()}
 
@@ -65,7 +69,7 @@ def test_every_service_of_playhead_reads_settings_that_reach_the_others(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ours = {name: service for name, service in services.items() if service["image"] == "playhead"}
-    assert len(ours) == len(services) - len({"kafka", "redis"})
+    assert len(ours) == len(services) - len({"kafka", "redis", "prometheus", "pushgateway", "grafana"})
     for name, service in ours.items():
         with monkeypatch.context() as environment:
             for variable, value in service["environment"].items():
@@ -76,6 +80,8 @@ def test_every_service_of_playhead_reads_settings_that_reach_the_others(
         assert settings.kafka.servers == "kafka:9092", name
         assert settings.redis.host in services
         assert settings.flink.host in services
+        assert settings.metrics.pushgateway == "pushgateway:9091"
+        assert settings.metrics.writer == f"writer:{settings.serve.writer_metrics_port}"
 
 
 def test_the_commands_of_the_services_exist(services: dict[str, Any]) -> None:
@@ -94,6 +100,33 @@ def test_the_commands_of_the_services_exist(services: dict[str, Any]) -> None:
 def test_the_server_listens_beyond_its_container(services: dict[str, Any]) -> None:
     assert services["server"]["environment"]["PLAYHEAD_SERVE__HOST"] == "0.0.0.0"
     assert "PLAYHEAD_SERVE__TOKENS" in services["server"]["environment"]
+
+
+def test_prometheus_asks_where_somebody_answers(services: dict[str, Any], defaults: Settings) -> None:
+    config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yaml").read_text())
+    [flink_port] = re.findall(r"PLAYHEAD_FLINK__METRICS_PORT=(\d+)", (DOCKER / "Dockerfile").read_text())
+    targets = {
+        target for job in config["scrape_configs"] for group in job["static_configs"] for target in group["targets"]
+    }
+    assert targets == {
+        f"server:{defaults.serve.port}",
+        f"writer:{defaults.serve.writer_metrics_port}",
+        f"metrics:{defaults.metrics.port}",
+        f"jobmanager:{flink_port}",
+        "pushgateway:9091",
+    }
+    [by_name] = [each for job in config["scrape_configs"] for each in job.get("dns_sd_configs", ())]
+    assert (by_name["names"], by_name["port"]) == (["taskmanager"], int(flink_port))
+    assert {target.partition(":")[0] for target in targets} <= services.keys()
+    for name in ("server", "writer", "metrics"):
+        assert services[name]["environment"]["PLAYHEAD_SERVE__HOST"] == "0.0.0.0"
+
+
+def test_what_containers_are_given_of_this_folder_is_there(services: dict[str, Any]) -> None:
+    given = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", ())]
+    own = [path for path in given if path.startswith("./")]
+    assert own
+    assert all((DOCKER / path).exists() for path in own)
 
 
 def test_redis_keeps_what_the_local_one_keeps(services: dict[str, Any], defaults: Settings) -> None:

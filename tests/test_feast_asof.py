@@ -83,7 +83,7 @@ def naive(rows: list[dict[str, Any]], entity: str | None, moment: datetime | Non
 
 
 @pytest.mark.parametrize("kind", ["parquet", "delta"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     stored=stored,
     asked=asked,

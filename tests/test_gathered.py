@@ -48,7 +48,7 @@ def sample(values: set[str]) -> str:
     return str(level) + json.dumps(dict.fromkeys(kept, 1), separators=(",", ":"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.sets(st.text(max_size=3), max_size=60), parts=st.integers(1, 4), seed=st.integers(0, 1_000))
 def test_samples_of_parts_are_the_sample_of_the_whole(values: set[str], parts: int, seed: int) -> None:
     rng = random.Random(seed)

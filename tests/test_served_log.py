@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from playhead.serving.served_log import messages
@@ -86,7 +86,6 @@ def typed(row: dict[str, Any]) -> dict[str, Any]:
     st.integers(0, 2**40),
     st.sampled_from([None, "budget"]),
 )
-@settings(deadline=None)
 def test_what_is_landed_is_what_was_served(
     shared: Part, candidates: list[Part], at_ms: int, fallback: str | None
 ) -> None:

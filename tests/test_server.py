@@ -98,7 +98,7 @@ class Served:
 
     def logged(self) -> list[dict[str, Any]]:
         """The vectors of the one request, as they will be landed. They are sent beside the answer."""
-        assert eventually(lambda: len(self.producer.sent) == 1, 10)
+        assert eventually(lambda: len(self.producer.sent) == 1)
         ((key, message),) = self.producer.sent
         assert key == b"u1"
         declared = load_declarations()
@@ -221,7 +221,7 @@ def test_a_full_queue_drops_vectors_and_counts_them(served: Served) -> None:
     wanted = {"sent": 4, "dropped": 1, "delivered": 3}
     lines = {f'playhead_served_vectors_total{{fate="{fate}"}} {count}.0' for fate, count in wanted.items()}
     # The log is written after the answer.
-    assert eventually(lambda: lines <= set(served.client.get("/metrics").text.splitlines()), 10)
+    assert eventually(lambda: lines <= set(served.client.get("/metrics").text.splitlines()))
 
 
 def test_an_unknown_service_is_404_with_the_nearest_name(served: Served) -> None:

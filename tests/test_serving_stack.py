@@ -42,7 +42,7 @@ from playhead.serving.topic import open_topic
 from playhead.serving.writer import run_writer
 from playhead.stack.kafka import create_topics
 from tests.conftest import free_ports
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
 from tests.servers import client_of, command, is_ready, serving
 
 pytestmark = pytest.mark.stack
@@ -237,13 +237,13 @@ def test_a_running_writer_shows_metrics_and_stops_clean(own: Settings, store: On
         running = pool.submit(run_writer, own, stop)
         try:
             produce(own, feature_row("listener", user, 1_000, LISTENER))
-            assert eventually(lambda: store.read(packer, [user]) != [None], 30)
+            assert eventually(lambda: store.read(packer, [user]) != [None])
             address = f"http://127.0.0.1:{own.serve.writer_metrics_port}/metrics"
             written = 'playhead_writer_rows_total{outcome="written"} 1.0'
-            assert eventually(lambda: written in httpx.get(address).text, 30)
+            assert eventually(lambda: written in httpx.get(address).text)
         finally:
             stop.set()
-        assert running.result(30).rows == {"written": 1}
+        assert running.result(PATIENCE).rows == {"written": 1}
     assert run_writer(own, Event(), until_caught_up=True).rows == {}
 
 
@@ -340,7 +340,6 @@ def test_a_taken_port_is_an_error_that_names_the_setting(own: Settings) -> None:
 # --- workers -----------------------------------------------------------------------------------------------------
 
 
-START_SECONDS = 180.0
 """Three processes that import everything, on a machine that is busy with other tests."""
 
 
@@ -358,20 +357,20 @@ def ask(client: httpx.Client, times: int) -> None:
 
 def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_left(own: Settings) -> None:
     with command(own, "--workers", "2") as process, client_of(own) as client:
-        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
-        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 2}, START_SECONDS)
+        assert eventually(lambda: process.poll() is not None or is_ready(client))
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 2})
         first = psutil.Process(process.pid).children()
         ask(client, 20)
-        assert eventually(lambda: counts(client, "playhead_served_vectors_total")["delivered"] == 200, 30)
+        assert eventually(lambda: counts(client, "playhead_served_vectors_total")["delivered"] == 200)
         first[0].kill()
-        first[0].wait(60)  # until then it may still be given connections
-        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 3}, START_SECONDS)
+        first[0].wait(PATIENCE)  # until then it may still be given connections
+        assert eventually(lambda: counts(client, "playhead_serve_starts_total") == {"": 3})
         ask(client, 20)
         assert counts(client, "playhead_serve_requests_total")["served"] == 40, "who asks any of them gets the sum"
         now = psutil.Process(process.pid).children()
         assert len({*first, *now}) == 3
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
         assert not [worker for worker in now if worker.is_running()]
     summary = results.load(own, "serve") or {}
     assert (summary["requests"], summary["fallbacks"], summary["restarts"]) == (40, 0, 1)
@@ -381,12 +380,12 @@ def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_lef
 
 def test_workers_end_with_the_process_that_started_them(own: Settings) -> None:
     with command(own, "--workers", "2") as process, client_of(own) as client:
-        assert eventually(lambda: process.poll() is not None or is_ready(client), START_SECONDS)
+        assert eventually(lambda: process.poll() is not None or is_ready(client))
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 2
         process.kill()
-        process.wait(30)
-        assert eventually(lambda: not any(worker.is_running() for worker in workers), 60)
+        process.wait(PATIENCE)
+        assert eventually(lambda: not any(worker.is_running() for worker in workers))
 
 
 def test_every_vector_that_was_served_is_in_the_topic_after_a_normal_stop(own: Settings) -> None:

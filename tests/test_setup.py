@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from playhead.config import PROJECT
+from tests.conftest import TOGETHER, group_of
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,3 +56,11 @@ def test_ci_runs_every_test() -> None:
     ci = PROJECT / ".ci" / "run"
     assert os.access(ci, os.X_OK)
     assert "make test" in ci.read_text()
+
+
+def test_files_that_run_in_one_process_are_there() -> None:
+    files = [file for together in TOGETHER.values() for file in together]
+    assert [file for file in files if not (PROJECT / file).exists()] == []
+    assert group_of("tests/stack/test_speed_job.py::test_a") == group_of("tests/test_stack.py::test_b") == "stack"
+    assert group_of("tests/e2e/test_demo.py::test_a[made_up]") != group_of("tests/e2e/test_demo.py::test_a[eventsim]")
+    assert group_of("tests/test_setup.py::test_made_up") == "tests/test_setup.py"

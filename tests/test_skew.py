@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from playhead import oracle
 from playhead.checks import results
+from playhead.checks.readings import standings
 from playhead.checks.skew import FeatureSkew, check_skew
 from playhead.cli import app
 from playhead.config import Settings
@@ -159,6 +160,8 @@ def test_the_result_is_kept(settings: Settings, lake: Path) -> None:
     assert history.num_rows == len(saved["features"])
     (kept,) = [row for row in history.to_pylist() if row["causes"]]
     assert (kept["feature"], kept["matches"], kept["causes"]) == ("listener__plays_1h", 1, [("logic", 1)])
+    [wrong] = [each.reading for each in standings(settings, ["skew"]) if not each.reading.ok]
+    assert (wrong.subject, wrong.value, wrong.allowed, wrong.detail) == ("listener__plays_1h", 0.5, 0, "logic 1")
 
 
 def test_a_sample_is_the_same_each_time(settings: Settings, lake: Path) -> None:

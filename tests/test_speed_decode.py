@@ -70,6 +70,7 @@ def test_a_bad_record_keeps_its_bytes_its_place_and_the_reason(payload: bytes | 
         "bad_payload": payload or b"",
         "bad_partition": 3,
         "bad_offset": 10,
+        "bad_latest_ms": NOON_MS,
     }
 
 
@@ -116,7 +117,13 @@ def test_decoded_columns_are_the_lakes_and_those_of_the_dead_letters() -> None:
     kinds = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
     lake = {name: kinds[kind] for name, kind in lake_columns().items()}
     assert dict(list(columns.items())[: len(lake)]) == lake
-    assert list(columns)[len(lake) :] == ["reason", "bad_payload", "bad_partition", "bad_offset"]
+    assert list(columns)[len(lake) :] == [
+        "reason",
+        "bad_payload",
+        "bad_partition",
+        "bad_offset",
+        "bad_latest_ms",
+    ]
 
 
 @pytest.mark.parametrize("text", ["plain", "it's", "''", "back\\slash", "`", "--", "a;b", "é\n"])

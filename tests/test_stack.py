@@ -21,7 +21,7 @@ from playhead.errors import ConfigError, StackError
 from playhead.stack.flink import flink_command, rest_url
 from playhead.stack.kafka import create_topics
 from playhead.stack.process import Slot
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
 
 pytestmark = pytest.mark.stack
 
@@ -52,7 +52,7 @@ def rest(settings: Settings, path: str) -> Any:
 def test_every_part_answers(stack: Settings) -> None:
     found = local_stack.status(stack)
     assert [(each.name, each.state) for each in found] == [(name, "running") for name in NAMES]
-    assert found[0].detail == "4 of 4 topics"
+    assert found[0].detail == "6 of 6 topics"
 
 
 def test_flink_has_one_task_manager_with_the_slots_of_the_settings(stack: Settings) -> None:
@@ -83,7 +83,7 @@ def test_records_of_any_year_and_of_10_mb_pass_through(stack: Settings) -> None:
 
     consumer = Consumer(stack.kafka.client() | {"group.id": "test-stack", "fetch.message.max.bytes": 16_000_000})
     consumer.assign([TopicPartition(topic, 0, 0)])
-    received, deadline = [], time.monotonic() + 30
+    received, deadline = [], time.monotonic() + PATIENCE
     while len(received) < len(sent) and time.monotonic() < deadline:
         message = consumer.poll(1)
         if message is not None and message.error() is None:
@@ -128,7 +128,7 @@ def test_flink_runs_a_job_with_a_python_function_and_writes_parquet(stack: Setti
     done = subprocess.run(command.argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     job = done.stdout.rpartition("JobID ")[2].strip()
-    assert eventually(lambda: rest(stack, f"jobs/{job}")["state"] == "FINISHED", seconds=60)
+    assert eventually(lambda: rest(stack, f"jobs/{job}")["state"] == "FINISHED")
     assert sorted(pq.read_table(tmp_path / "out")["v"].to_pylist()) == ["PLAY=1", "SKIP=4"]
 
 

@@ -146,6 +146,14 @@ def test_flink_is_bound_to_this_machine_and_keeps_all_in_the_home(settings: Sett
     assert all(str(settings.home) in value for value in folders.values())
 
 
+def test_flink_gives_metrics_only_where_a_port_was_asked_for(tmp_path: Path) -> None:
+    """Its reporter listens on every interface: never by default."""
+    told = flink.configuration(Settings(home=tmp_path))
+    assert not [key for key in told if key.startswith("metrics.")]
+    told = flink.configuration(Settings(home=tmp_path, flink=FlinkSettings(metrics_port=9249)))
+    assert (told["metrics.reporters"], told["metrics.reporter.prom.port"]) == ("prom", "9249-9250")
+
+
 @pytest.fixture
 def flink_project(project: Settings) -> Settings:
     """As `project`, with a jar for Flink."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +45,7 @@ from playhead.declare import (
     names_of,
 )
 from playhead.errors import DeclarationError
-from playhead.expressions import resolve
+from playhead.expressions import resolve, text_of
 from playhead.nodes import Computed, Distinct, Extreme, How, Latest, Measure, WindowedSum
 from playhead.plan import AttributePlan, DailyPlan, Plan, SessionPlan, SlidingPlan, events_table
 
@@ -312,7 +311,7 @@ def fingerprint(group: FeatureGroup) -> str:
 def meanings(group: FeatureGroup) -> dict[str, str]:
     """By feature 16 hex digits that change when its values come to mean something else; a new name does not.
 
-    What goes in: the entity's key, the aggregate, the window, and the SQL of its expressions; of a ratio or a derived
+    What goes in: the entity's key, the aggregate, the window, and its expressions; of a ratio or a derived
     feature the meanings of those that it is made of.
     """
     found: dict[str, str] = {}
@@ -323,7 +322,7 @@ def meanings(group: FeatureGroup) -> dict[str, str]:
             # Under their meanings, so that a part's new name is none of the whole's.
             parts = ibis.table({f"m{meaning}": types[name] for name, meaning in found.items()}, name="features")
             columns = {name: parts[f"m{meaning}"] for name, meaning in found.items()}
-            found[feature.name] = _digest(_sql(parts, resolve(value, columns)))
+            found[feature.name] = _digest(text_of(resolve(value, columns)))
         else:
             found |= _meanings_of(group, feature)
     return found
@@ -353,7 +352,7 @@ def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK 
     parts: list[object] = [group.entity.key, type(feature).__name__]
     for attribute, value in sorted(vars(feature).items()):
         if attribute in ("where", "value"):
-            parts.append(_sql(events, resolve(value, events)))
+            parts.append(text_of(resolve(value, events)))
         elif attribute not in ("name", "over"):
             parts.append(value)
     named = _fields(group, feature)
@@ -369,16 +368,6 @@ def _meanings_of(group: FeatureGroup, feature: Aggregate | SessionStart | LastK 
 
 def _column(dimension: Dimension, column: str) -> tuple[str, ...]:
     return dimension.name, dimension.key, column, dimension.columns[column]
-
-
-def _sql(table: ir.Table, value: ir.Value) -> str:
-    return _sql_of(table.select(x=value).op())
-
-
-@functools.lru_cache(maxsize=4096)
-def _sql_of(node: ops.Relation) -> str:
-    # By node: the features of a group share their filters, and SQL is what takes time here.
-    return str(ibis.to_sql(node.to_expr(), dialect="duckdb"))
 
 
 def _digest(*parts: object) -> str:

@@ -12,7 +12,7 @@ import os
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import to_jsonable_python
@@ -46,8 +46,10 @@ class KafkaSettings(_Section):
     ca_file: Path | None = None
     events_topic: str = "playback-events"
     dead_letter_topic: str = "playback-events.dlq"
+    replayed_topic: str = "playback-events.dlq.replayed"
     feature_rows_topic: str = "feature-rows"
     served_topic: str = "served-features"
+    retrain_topic: str = "retrain"
 
     @property
     def servers(self) -> str:
@@ -124,6 +126,9 @@ class FlinkSettings(_Section):
     checkpoint_interval: timedelta = timedelta(seconds=5)
     task_manager_memory_mb: int = 2560
     job_manager_memory_mb: int = 1024
+    metrics_port: int | None = Field(default=None, ge=1, le=65_534)
+    """Where Prometheus finds the JobManager's metrics; one above are the TaskManager's. None, the default, is nowhere:
+    Flink's reporter listens on every interface, and cannot be told otherwise."""
 
 
 class StreamSettings(_Section):
@@ -170,6 +175,43 @@ class ServeSettings(_Section):
     writer_metrics_port: int = 18091
 
 
+Measure: TypeAlias = Literal["psi", "kl", "js", "null_shift", "volume", "label_rate"]
+"""What drift is measured by; see `playhead.checks.drift`."""
+
+
+class DriftSettings(_Section):
+    """When a day is unlike its reference. None: measured only."""
+
+    reference_days: int = Field(default=28, ge=1)
+    """Days before a day that it is compared with."""
+    min_samples: int = Field(default=50, ge=1)
+    """What counts as fewer independent rows, of the day or of the reference, is not judged."""
+    max_psi: float | None = Field(default=0.2, ge=0)
+    max_kl: float | None = Field(default=None, ge=0)
+    """In nats."""
+    max_js: float | None = Field(default=None, ge=0, le=1)
+    """In bits."""
+    max_null_shift: float | None = Field(default=0.05, ge=0, le=1)
+    """How far the share of nulls may move."""
+    max_volume: float | None = Field(default=2.0, ge=1)
+    """How many times as many rows as on the mean day of the reference there may be, or as few."""
+    max_label_rate: float | None = Field(default=0.05, ge=0, le=1)
+    """How far the share of rows with a label may move."""
+    of: dict[str, dict[Measure, float]] = {}
+    """The same of one subject: `view__feature`, a service, a label, `service/model` of scores."""
+    min_auc: float | None = Field(default=None, ge=0, le=1)
+    """The least AUC of a model's validation before it has to be trained again."""
+
+    def allowed(self, subject: str, measure: Measure) -> float | None:
+        """What a measure of a subject may be at most.
+
+        >>> DriftSettings(of={"listener__plays_1h": {"psi": 0.5}}).allowed("listener__plays_1h", "psi")
+        0.5
+        """
+        own: float | None = getattr(self, f"max_{measure}")
+        return self.of.get(subject, {}).get(measure, own)
+
+
 class ReportSettings(_Section):
     """The page on call, `playhead report --serve`, on this machine alone."""
 
@@ -187,6 +229,53 @@ class CheckSettings(_Section):
     """The same of one feature, `view__feature`."""
     max_propagation_lag: timedelta = timedelta(seconds=10)
     """How long rows may have been on their way, of 99 of 100 values that differ for it."""
+    max_refused: float = Field(default=0.01, ge=0, le=1)
+    """Share of the last day's records that may be dead letters."""
+    min_volume: float = Field(default=0.5, ge=0, le=1)
+    """Share of the usual number of rows that a day, or some hours of it, must have at least."""
+    max_volume: float = Field(default=1.7, ge=1)
+    """The same at most."""
+    max_null_rise: float = Field(default=0.2, ge=0, le=1)
+    """By how much an hour's share of nulls in a column may be above the usual share."""
+    max_doubled: float = Field(default=0.01, ge=0, le=1)
+    """Share of events that may say what another says under another id."""
+    min_known: float = Field(default=0.9, ge=0, le=1)
+    """Share of events whose key the dimension must know, e.g. the track the catalogue. 0: it need not."""
+    drift: DriftSettings = DriftSettings()
+
+
+class FreshnessSettings(_Section):
+    """How far each part may be behind. What is above `warn` of that is worth a look."""
+
+    warn: float = Field(default=0.8, gt=0, le=1)
+    lake: timedelta = timedelta(minutes=1)
+    """From the newest event of the topic back to the newest in the lake, by event time; of traced events, from sending
+    to the lake, 99 of 100."""
+    online: timedelta = timedelta(seconds=10)
+    """From a feature row's record to its write, as the writer measures it; of traced events, from sending to Redis."""
+    watermark: timedelta = timedelta(minutes=1)
+    """From the newest record of the topic back to the speed job's watermark, by event time."""
+    checkpoint: timedelta = timedelta(minutes=1)
+    """Since the start of the last completed checkpoint, by the clock."""
+    consumer_records: int = Field(default=10_000, ge=0)
+    """Records that a consumer group has still to read."""
+    batch: timedelta = timedelta(days=2)
+    """From the newest event in the lake back to the end of the last published day: longer, and long windows are
+    refused."""
+    served_log: timedelta = timedelta(minutes=5)
+    """From the newest served vector back to the first that has not landed."""
+    events: timedelta | None = None
+    """Since the newest record of the events topic, by the clock; None in a replay of the past, which is always old."""
+
+
+class MetricsSettings(_Section):
+    """Prometheus: what `playhead metrics` serves, and what jobs and checks tell."""
+
+    port: int = 18092
+    pushgateway: str | None = None
+    """`host:port` or URL of a Pushgateway that jobs and checks tell at their end how they went; None tells nobody."""
+    writer: str | None = None
+    """`host:port` of the online writer's metrics; None is `serve.writer_metrics_port` of `serve.host`."""
 
 
 class Settings(BaseSettings):
@@ -214,6 +303,8 @@ class Settings(BaseSettings):
     offline: OfflineSettings = OfflineSettings()
     serve: ServeSettings = ServeSettings()
     checks: CheckSettings = CheckSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    metrics: MetricsSettings = MetricsSettings()
     report: ReportSettings = ReportSettings()
 
     @field_validator("home", "project", "lake_path")
@@ -249,7 +340,8 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
-        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`, `labelled/`."""
+        """Root of the lake: `events/`, `sessions/`, `speed/`, `daily/`, `views/`, `served/`, `labelled/`,
+        `scores/`, `checks/`."""
         return self.lake_path or self.home / "lake"
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from playhead.compile import compile_group
@@ -26,6 +27,8 @@ class Declarations:
     groups: tuple[FeatureGroup, ...]
     services: tuple[FeatureService, ...]
     on_demand: tuple[OnDemand, ...] = ()
+    quality: Path | None = None
+    """The file of hand-written expectations; see `checks.hand_written`."""
 
     def group(self, name: str) -> FeatureGroup:
         """The group of that name; UnknownName when there is none."""
@@ -87,7 +90,7 @@ def load_declarations(package: str = "features") -> Declarations:
     """Import the application's declarations.
 
     Args:
-        package: an importable package with `GROUPS`, `SERVICES` and `ON_DEMAND`.
+        package: an importable package with `GROUPS`, `SERVICES`, `ON_DEMAND` and `QUALITY`.
 
     Raises:
         ConfigError: no such package, or one without these names.
@@ -95,10 +98,10 @@ def load_declarations(package: str = "features") -> Declarations:
     """
     try:
         module = importlib.import_module(package)
-        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES), tuple(module.ON_DEMAND))
+        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES), tuple(module.ON_DEMAND), module.QUALITY)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(
-            f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES and ON_DEMAND"
+            f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES, ON_DEMAND and QUALITY"
         ) from error
 
 

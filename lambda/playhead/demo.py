@@ -58,6 +58,7 @@ BACKFILL_POINTS = 1_000
 SERVE_BUDGET = timedelta(seconds=10)
 BATCH_DAYS = 3
 """Days whose views are published: the last ones. Their windows reach back over all days."""
+_SECONDS_TO_START = 180
 _SEED = 7
 
 
@@ -269,7 +270,7 @@ def _serving(settings: Settings, clock_s: Callable[[], float]) -> Iterator[None]
 
 
 def _wait_until_ready(settings: Settings, thread: Thread, failed: list[StackError]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _SECONDS_TO_START
     url = f"http://{settings.serve.host}:{settings.serve.port}/ready"
     while time.monotonic() < deadline:
         if failed:

@@ -77,6 +77,29 @@ def check(value: ir.Value) -> None:
             )
 
 
+def text_of(value: ir.Value) -> str:
+    """What an allowed expression computes, as a text: the same for the same operations on columns of the same names.
+
+    >>> import ibis
+    >>> t = ibis.table({"kind": "string", "ms": "int64"}, name="t")
+    >>> text_of((t.kind == "SKIP") & (t.ms.coalesce(0) < 5_000))
+    "And(Equals(kind, 'SKIP'), Less(Coalesce((ms, 0)), 5000))"
+    """
+    return _text_of(value.op())
+
+
+def _text_of(part: object) -> str:
+    if isinstance(part, ops.Field):
+        return str(part.name)
+    if isinstance(part, ops.Literal):
+        return repr(part.value)
+    if isinstance(part, tuple):
+        return f"({', '.join(map(_text_of, part))})"
+    if isinstance(part, ops.Node):
+        return f"{type(part).__name__}({', '.join(map(_text_of, part.args))})"
+    return str(part)
+
+
 def _casts_alike(given: dt.DataType, to: dt.DataType) -> bool:
     """Integers to wider ones, to float64 and to text; floats to float64."""
     if to == dt.float64:

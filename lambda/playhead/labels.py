@@ -28,6 +28,9 @@ POSITIVE_MS = 30_000
 SKIP_MS = {"skip_5s": 5_000, "skip_10s": 10_000}
 """Label to what a skip of it has heard less of. As in `features/`, a skip at exactly 5 s is no early one."""
 
+LABELS = ("label_30s", *SKIP_MS)
+"""What models are trained to tell."""
+
 REQUEST = ("request_id", "user_id", "serve_time_ms")
 """What one request is."""
 

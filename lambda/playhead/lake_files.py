@@ -8,6 +8,7 @@ from pathlib import Path
 from playhead.errors import InputError
 
 DAY_FOLDER = "dt="
+HOUR_FOLDER = "hour="
 
 
 def finished_files(folder: Path) -> list[Path]:
@@ -25,8 +26,17 @@ def event_days(lake: Path) -> list[date]:
     Raises:
         InputError: a folder of `lake/events` that is no day.
     """
+    return folder_days(lake / "events")
+
+
+def folder_days(table: Path) -> list[date]:
+    """The days of a table of Parquet files in folders by day, in order.
+
+    Raises:
+        InputError: a folder that is no day.
+    """
     found = []
-    for folder in (lake / "events").glob(f"{DAY_FOLDER}*"):
+    for folder in table.glob(f"{DAY_FOLDER}*"):
         try:
             day = date.fromisoformat(folder.name.removeprefix(DAY_FOLDER))
         except ValueError as error:

@@ -1,4 +1,7 @@
-"""The whole path, run as a user runs it, against counts made apart from it."""
+"""The whole path, run as a user runs it, against counts made apart from it.
+
+Tests with `made_up` in their name are of the demo on made-up events, which another process may run.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,9 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -18,23 +19,12 @@ import pytest
 
 from tests.conftest import settings_on_free_ports
 from tests.e2e import naive
+from tests.e2e.command import command, left_running, playhead
+from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
 EVENTSIM = Path(os.environ.get("EVENTSIM", Path(__file__).parents[3] / "shared" / "data" / "eventsim.jsonl.gz"))
-
-
-def playhead(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    # The installed script, not `python -c`: there, Spark's import by Great Expectations ends the process silently.
-    command = [str(Path(sys.executable).with_name("playhead")), *map(str, arguments), "--home", str(home)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-
-
-def left_running(home: Path) -> list[str]:
-    mark = str(home)
-    return [
-        p.info["name"] for p in psutil.process_iter(["name", "cmdline"]) if mark in " ".join(p.info["cmdline"] or [])
-    ]
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -156,13 +146,12 @@ def test_made_up_events_come_out_as_their_truth_says(made_up: Demo) -> None:
 
 def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
     home = settings_on_free_ports(tmp_path / "home").home
-    command = [str(Path(sys.executable).with_name("playhead")), "demo", "--home", str(home)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(command(home, "demo"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
         assert any("submitting the speed job" in line for line in demo.stderr), "it ended before"
         assert left_running(home)
         demo.terminate()
-        demo.communicate(timeout=120)
+        demo.communicate(timeout=PATIENCE)
     assert demo.returncode != 0
     assert left_running(home) == []
 

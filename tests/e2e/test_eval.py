@@ -12,7 +12,8 @@ import pytest
 
 from playhead.config import load_settings
 from playhead.evaluate import ENGINES, read_events
-from tests.e2e.test_demo import EVENTSIM, playhead
+from tests.e2e.command import playhead
+from tests.e2e.test_demo import EVENTSIM
 
 pytestmark = pytest.mark.e2e
 KEYS = ("user_id", "track_id", "artist_id")

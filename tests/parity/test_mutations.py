@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from playhead import dimensions, merge, sessions, sliding
@@ -34,14 +36,25 @@ MUTATIONS: dict[str, tuple[FeatureGroup, Any, str, Callable[[Any], Any]]] = {
 }
 
 
+GROUPS = {group.name: group for group, *_ in MUTATIONS.values()}
+TRACKS = {"track": random_tracks(range(20))}
+
+
+@functools.cache
+def unmoved(group: str) -> tuple[FeatureService, pa.Table, pa.Table, pa.Table]:
+    """A service of the group alone, events and a spine, and what both engines make of them as the plan is."""
+    service = FeatureService(name="mutated", groups=(GROUPS[group],))
+    events = many_streams(range(20), 100)
+    table, spine = as_table(events), spine_of(events, 0, 500)
+    expected = evaluate(service, table, spine, "oracle", TRACKS)
+    assert evaluate(service, table, spine, dimensions=TRACKS).equals(expected)
+    return service, table, spine, expected
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_bound_moved_by_one_unit_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     group, module, function, moved = MUTATIONS[name]
-    service = FeatureService(name="mutated", groups=(group,))
-    events = many_streams(range(20), 100)
-    table, spine, tracks = as_table(events), spine_of(events, 0, 500), {"track": random_tracks(range(20))}
-    expected = evaluate(service, table, spine, "oracle", tracks)
-    assert evaluate(service, table, spine, dimensions=tracks).equals(expected)
+    service, table, spine, expected = unmoved(group.name)
     right = getattr(module, function)
     monkeypatch.setattr(module, function, lambda *given: moved(right(*given)))
-    assert not evaluate(service, table, spine, dimensions=tracks).equals(expected)
+    assert not evaluate(service, table, spine, dimensions=TRACKS).equals(expected)

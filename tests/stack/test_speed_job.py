@@ -18,16 +18,18 @@ from itertools import accumulate
 from pathlib import Path
 from threading import Event
 from typing import Any
-from uuid import uuid4
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client import CollectorRegistry
 
 from playhead import oracle
 from playhead import stack as local_stack
+from playhead.checks.freshness import MEASURED, Freshness, check_freshness
 from playhead.columns import Column
 from playhead.compile import compile_group
 from playhead.config import Settings
@@ -37,20 +39,27 @@ from playhead.ingest.catalogue import make_catalogue, write_catalogue
 from playhead.ingest.generator import GeneratorConfig
 from playhead.ingest.replay import Pace, replay
 from playhead.ingest.source import Record, Source
+from playhead.ingest.trace import PREFIX
 from playhead.ingest.truth import Truth, generated_source
 from playhead.merge import Partials, merge
+from playhead.metrics import metrics_text
 from playhead.plan import DailyPlan, SessionPlan
+from playhead.pushed import PUSHED
 from playhead.relations import DAY_MS, T_MS, milliseconds
 from playhead.serving.dimension_table import load_dimension, read_dimension
+from playhead.serving.serve_metrics import ServerMetrics
+from playhead.serving.served_log import open_served_log
+from playhead.serving.writer import run_writer
 from playhead.speed import cluster
 from playhead.speed.decode import KEPT_BYTES
-from playhead.stack.kafka import create_topics
 from schemas.decode import encode
 from schemas.playback_pb2 import PlaybackEvent
 from schemas.tables import event_columns
-from tests.polling import eventually
+from tests.polling import PATIENCE, eventually
+from tests.prometheus import alerts, metrics_in, names_of, queries
 from tests.stack import reading
 from tests.stack.poison import KEY, Poison, event, poison, send_poison
+from tests.stack.topics import own_topics
 
 pytestmark = pytest.mark.stack
 
@@ -106,14 +115,6 @@ def generated(config: GeneratorConfig, folder: Path) -> Given:
     with generated_source(config, truth=folder) as (source, truth):
         records = list(source.records)
     return Given(records, source.clock_ms, truth, pq.read_table(folder / "events.parquet"))
-
-
-def own_topics(stack: Settings, home: Path, **flink: Any) -> Settings:
-    """The running stack, with topics and a home of the job's own."""
-    names = {f"{kind}_topic": f"{kind}-{uuid4().hex}" for kind in ("events", "dead_letter", "feature_rows")}
-    kafka = stack.kafka.model_copy(update=names)
-    create_topics(kafka)
-    return stack.model_copy(update={"kafka": kafka, "home": home, "flink": stack.flink.model_copy(update=flink)})
 
 
 def track_file(home: Path) -> Path:
@@ -195,10 +196,10 @@ def survived(stack: Settings, settings: Settings, arrived: Outputs, broken_off: 
 
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(replay, broken_off.source(0, half), settings, pace=Pace(rate=RATE), progress=progress)
-        assert sent_some.wait(120)
+        assert sent_some.wait(PATIENCE)
         kill_task_manager(stack)
         local_stack.start(stack)
-        last_ms = sending.result(120).last_event_ms
+        last_ms = sending.result(PATIENCE).last_event_ms
     assert last_ms is not None
     status = cluster.wait_until_read(settings, last_ms)
     assert cluster.stop(settings) is not None
@@ -212,7 +213,7 @@ def kill_task_manager(stack: Settings) -> None:
     pid = task_manager().pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: task_manager().pid is None, 30)
+    assert eventually(lambda: task_manager().pid is None)
 
 
 @pytest.fixture(scope="module")
@@ -229,24 +230,29 @@ def went_on(settings: Settings, survived: Outputs, broken_off: Given) -> Outputs
 
 
 @pytest.fixture(scope="module")
-def in_parallel(
-    stack: Settings, settings: Settings, went_on: Outputs, faulty: Given, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Outputs]:
-    """What comes of the file with faults, and of plays of one moment, in two subtasks on RocksDB."""
+def two_subtasks(
+    stack: Settings, settings: Settings, went_on: Outputs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """The settings of a job in two subtasks on RocksDB."""
     cluster.stop(settings)
     home = tmp_path_factory.mktemp("parallel") / "home"
     own = own_topics(stack, home, parallelism=2, state_backend="rocksdb")
     load_dimension(own, load_declarations(), "track", [track_file(own.home)])
     cluster.start(own)
-    try:
-        faulty_ms = replay(faulty.source(), own).last_event_ms
-        assert faulty_ms is not None
-        after = Source(records=ties(faulty_ms + HOUR_MS), clock_ms=faulty.clock_ms + 2 * HOUR_MS)
-        last_ms = replay(after, own).last_event_ms
-        assert last_ms is not None
-        yield outputs(own, cluster.wait_until_read(own, last_ms))
-    finally:
-        cluster.stop(own)
+    yield own
+    cluster.stop(own)
+
+
+@pytest.fixture(scope="module")
+def in_parallel(two_subtasks: Settings, faulty: Given) -> Outputs:
+    """What comes of the file with faults, and of plays of one moment, in two subtasks on RocksDB."""
+    own = two_subtasks
+    faulty_ms = replay(faulty.source(), own).last_event_ms
+    assert faulty_ms is not None
+    after = Source(records=ties(faulty_ms + HOUR_MS), clock_ms=faulty.clock_ms + 2 * HOUR_MS)
+    last_ms = replay(after, own).last_event_ms
+    assert last_ms is not None
+    return outputs(own, cluster.wait_until_read(own, last_ms))
 
 
 def ties(at_ms: int) -> list[Record]:
@@ -459,3 +465,57 @@ def test_no_row_is_written_before_its_time_and_none_twice(went_on: Outputs, surv
             rows = seen.rows[group]
             assert pc.max(rows[T_MS]).as_py() <= seen.watermark_ms + 1
             assert rows.group_by([plan.key, T_MS]).aggregate([]).num_rows == rows.num_rows
+
+
+# --- on call: after all outputs were read, because a trace is in the data ------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def watched(two_subtasks: Settings, in_parallel: Outputs) -> Iterator[tuple[Settings, Freshness]]:
+    """The job's settings, while an online writer runs; and what was measured with two traced events."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(run_writer, two_subtasks, stop)
+        try:
+            yield two_subtasks, check_freshness(two_subtasks, traced=2)
+        finally:
+            stop.set()
+            writing.result(60)
+
+
+def test_a_traced_event_is_seen_in_the_lake_and_online(watched: tuple[Settings, Freshness]) -> None:
+    settings, found = watched
+    seconds = {(each.subject, each.measure): each.value for each in found.readings}
+    for subject in ("lake", "online"):
+        assert 0 < seconds[subject, "p50_s"] <= seconds[subject, "p99_s"] < 60
+    assert [each.detail for each in found.readings if each.measure == MEASURED and not each.ok] == []
+    assert seconds["job", "running"] == 1
+    traced = [row for row in reading.lake_events(settings).to_pylist() if row["user_id"].startswith(PREFIX)]
+    assert [(row["event_type"], row["track_id"], row["late"]) for row in traced] == [("SEARCH", None, False)] * 2
+
+
+def test_a_trace_makes_no_other_event_late_and_changes_no_other_value(
+    watched: tuple[Settings, Freshness], in_parallel: Outputs, tracks: dict[str, pa.Table]
+) -> None:
+    settings, _ = watched
+    events, plan = reading.lake_events(settings), PLANS["track"]
+    assert not any(events["late"].to_pylist())
+    watermark_ms = in_parallel.watermark_ms
+    after = reading.archived_rows(settings, plan)
+    before = after.filter(pc.less_equal(after[T_MS], watermark_ms + 1))
+    assert before.equals(in_parallel.rows[plan.name])
+    assert after.equals(reading.expected_rows(plan, events, tracks, pc.max(after[T_MS]).as_py()))
+
+
+def test_rules_and_dashboards_name_metrics_that_are_there(stack: Settings, watched: tuple[Settings, Freshness]) -> None:
+    settings, _ = watched
+    assert stack.flink.metrics_port is not None
+    ports = (settings.serve.writer_metrics_port, stack.flink.metrics_port, stack.flink.metrics_port + 1)
+    registry = CollectorRegistry()
+    with open_served_log(settings.kafka, registry):
+        texts = [ServerMetrics(registry).text(), metrics_text(settings)]
+    texts += [httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).content for port in ports]
+    there = {name for text in texts for name in names_of(text.decode())} | {"up", *PUSHED}
+    named = {f"{alert}: {rule['expr']}": metrics_in(rule["expr"]) for alert, rule in alerts().items()}
+    named |= {where: metrics_in(query) for where, query in queries().items()}
+    assert {where: names - there for where, names in named.items() if names - there} == {}

@@ -38,6 +38,7 @@ from playhead.declare import SECOND
 from playhead.errors import InputError, UnknownName
 from playhead.lake_files import event_days
 from playhead.plan import SpeedPlan
+from playhead.pushed import pushed
 from playhead.relations import T_MS
 
 log = structlog.get_logger()
@@ -78,6 +79,7 @@ class Backfill:
         }
 
 
+@pushed("backfill", lambda done: {"days": sum(done.days.values()), "rows": sum(done.rows.values())})
 def backfill(
     settings: Settings,
     *,

@@ -3,7 +3,7 @@
     events ── gate ──▶ partials ──▶ views ── gate ──▶ lake/views ──▶ partials to the online store ──▶ mark
 
 Nothing of a day is written before its events pass, and nothing of it is published before its views pass; the last good
-day then stays. Running a day again gives the same.
+day then stays. A person may decide otherwise, for a reason that is kept. Running a day again gives the same.
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ from playhead.batch.dimensions import read_dimensions
 from playhead.batch.events import read_events, span
 from playhead.batch.jobs import side_by_side
 from playhead.batch.partials import partials_path, pending, write_partials
+from playhead.batch.profiles import Types, days_profile, event_types, events_profile, types_profile
 from playhead.batch.publish import publish_lists, publish_partials
 from playhead.batch.session import cached, spark_session
 from playhead.batch.sql import run
 from playhead.batch.tables import read_days, replace_days, stamped
 from playhead.checks import quality, results
+from playhead.checks.hand_written import Expectations, hand_written
+from playhead.checks.suites import EVENTS, events_suite, gated_events, gated_view, view_suite
+from playhead.checks.verdicts import RESULT as QUALITY
+from playhead.checks.verdicts import Override, Verdict, keep, record_override
 from playhead.config import Settings
 from playhead.days import DAY, BatchDays, PartialTable, days_table, end_ms_of, end_of, lengths_of, view_rows
 from playhead.declarations import load_declarations
@@ -41,6 +46,7 @@ from playhead.dimensions import table_name
 from playhead.errors import InputError, QualityError
 from playhead.plan import DailyPlan
 from playhead.published import published, with_days, write_mark
+from playhead.pushed import pushed
 from playhead.serving.fallbacks import POOL, TOP_TRACKS
 from playhead.serving.online import Written, open_online_store
 
@@ -48,7 +54,6 @@ log = structlog.get_logger()
 
 RESULT = "batch"
 Progress = Callable[[str], None]
-SuiteOf = Callable[[Sequence[date]], quality.Suite]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,7 @@ class DailyRun:
         computed: days whose partials were computed, those before the first published day included.
         views: view to number of rows.
         online: group, or list, to rows written and ignored.
+        despite: days that failed and were published all the same.
         seconds: how long it took.
     """
 
@@ -69,6 +75,7 @@ class DailyRun:
     computed: int
     views: Mapping[str, int]
     online: Mapping[str, Written]
+    despite: tuple[date, ...]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -80,11 +87,19 @@ class DailyRun:
             "days_computed": self.computed,
             "views": dict(self.views),
             "online": {name: {"written": w.written, "ignored": w.ignored} for name, w in self.online.items()},
+            "despite": [day.isoformat() for day in self.despite],
             "seconds": round(self.seconds, 1),
         }
 
 
-def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = lambda _: None) -> DailyRun:
+@pushed("batch", lambda done: {"days": len(done.days), "events": done.events, "rows": sum(done.views.values())})
+def run_days(
+    settings: Settings,
+    days: Iterable[date],
+    *,
+    override: Override | None = None,
+    progress: Progress = lambda _: None,
+) -> DailyRun:
     """Run batch days, in order and in one session.
 
     Partials of earlier days that a window needs and that are missing, or were made from other files or for another
@@ -93,6 +108,7 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
     Args:
         settings: says where the lake and the online store are.
         days: UTC days; each must have events.
+        override: publish days that fail too. Who decided so, why, and what failed is kept, see `record_override`.
         progress: is told what begins.
 
     Returns:
@@ -100,8 +116,8 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
 
     Raises:
         InputError: no day was given, or one that is not over.
-        QualityError: a day failed its gate. It names the day, the suite and the expectation. The days before it were
-            published.
+        QualityError: a day failed its gate, and there is no override. It names the day, the suite and the expectation.
+            The days before it were published.
         StackError: the online store does not answer.
     """
     wanted = sorted(set(days))
@@ -118,7 +134,15 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
         progress("starting Spark")
     with spark_session(settings) as spark:
         declarations = load_declarations()
-        batch = _Batch(settings, spark, declarations.daily_plans, declarations.dimensions, progress)
+        batch = _Batch(
+            settings,
+            spark,
+            declarations.daily_plans,
+            declarations.dimensions,
+            hand_written(declarations),
+            override,
+            progress,
+        )
         good = batch.write_partials(wanted)
         good = batch.write_views(good) if good else []
         if good:
@@ -129,12 +153,14 @@ def run_days(settings: Settings, days: Iterable[date], *, progress: Progress = l
         computed=batch.computed,
         views=batch.views,
         online=batch.online,
+        despite=tuple(batch.failed) if override else (),
         seconds=time.monotonic() - began,
     )
     if good:
         log.info("batch days published", days=span(good), events=done.events, seconds=round(done.seconds, 1))
         results.save(settings, RESULT, done.to_json())
-    batch.raise_failure()
+    if override is None:
+        batch.raise_failure()
     return done
 
 
@@ -146,26 +172,35 @@ class _Batch:
     spark: SparkSession
     plans: Sequence[DailyPlan]
     dimensions: Sequence[Dimension]
+    written: Expectations
+    override: Override | None
     progress: Progress
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     events: int = 0
     computed: int = 0
     views: dict[str, int] = field(default_factory=dict)
     online: dict[str, Written] = field(default_factory=dict)
-    verdicts: dict[date, list[quality.Verdict]] = field(default_factory=dict)
+    verdicts: dict[date, list[Verdict]] = field(default_factory=dict)
 
     @property
     def lake(self) -> Path:
         return self.settings.lake
+
+    @property
+    def failed(self) -> dict[date, list[Verdict]]:
+        """Days to verdicts that fail, in order."""
+        found = {day: [v for v in own if not v.success] for day, own in sorted(self.verdicts.items())}
+        return {day: own for day, own in found.items() if own}
 
     def write_partials(self, wanted: Sequence[date]) -> list[date]:
         """Read, gate and sum the events; return the wanted days that passed."""
         tables = (*map(PartialTable.of, self.plans), listening(self.plans))
         todo = pending(self.lake, tables, self._calendar(wanted).window_days, again=wanted)
         days = sorted({day for own in todo.values() for day in own})
-        with cached(read_events(self.spark, self.lake, days)) as events:
+        types = event_types(self.lake, days)
+        with cached(read_events(self.spark, self.lake, days, cast=types.files)) as events:
             self.progress(f"checking the events of {span(days)}")
-            good = self._judge(quality.gated_events(events), quality.events_suite, days, wanted)
+            good = self._judge_events(events, days, wanted, types)
             if not good:
                 return []
             self.progress(f"summing the events of {span(days)}")
@@ -182,9 +217,7 @@ class _Batch:
             views = [cache.enter_context(cached(self._view(plan, calendar))) for plan in self.plans]
             for plan, view in zip(self.plans, views, strict=True):
                 self.progress(f"checking {plan.name}")
-                good = self._judge(
-                    quality.gated_view(plan, view), functools.partial(quality.view_suite, plan), good, good
-                )
+                good = self._judge_view(plan, view, good)
                 if not good:
                     return []
             last = good[-1].isoformat()
@@ -201,6 +234,8 @@ class _Batch:
 
     def publish(self, days: Sequence[date]) -> None:
         """Write partials and lists to the online store, and mark the days as published."""
+        if self.override and self.failed:
+            record_override(self.settings, self.override, self.failed)
         self.progress("writing to the online store")
         redis, last = self.settings.redis, days[-1]
         lists = {name: read_days(self.spark, self._path(name), last, last) for name in (TOP_TRACKS, POOL)}
@@ -215,26 +250,53 @@ class _Batch:
 
     def raise_failure(self) -> None:
         """Raise QualityError for the first day that failed, if one did."""
-        for day, verdicts in sorted(self.verdicts.items()):
-            for verdict in verdicts:
-                if not verdict.success:
-                    first, *more = verdict.failures
-                    also = f", and {len(more)} more" if more else ""
-                    mark = published(self.lake)
-                    stays = f"the last published day is {mark.day}" if mark else "no day is published"
-                    raise QualityError(
-                        f"{day} is not published: {verdict.suite}: {first}{also}",
-                        hint=f"{stays}; all findings are in results/{quality.RESULT}.json",
-                    )
+        for day, verdicts in self.failed.items():
+            first, *more = verdicts[0].failures
+            also = f", and {len(more)} more" if more else ""
+            mark = published(self.lake)
+            stays = f"the last published day is {mark.day}" if mark else "no day is published"
+            raise QualityError(
+                f"{day} is not published: {verdicts[0].suite}: {first}{also}",
+                hint=f"{stays}; all findings are in results/{QUALITY}.json",
+            )
 
-    def _judge(self, frame: DataFrame, suite_of: SuiteOf, days: Sequence[date], wanted: Sequence[date]) -> list[date]:
-        """The wanted days before the first that fails; keeps what was found of them, and of that one."""
-        found = quality.judge(frame, suite_of, days)
-        for day, verdict in found.items():
-            if day in wanted or not verdict.success:
-                self.verdicts.setdefault(day, []).append(verdict)
-        quality.record(self.settings, self.verdicts)
-        return [day for day in wanted if day in found and found[day].success]
+    def _judge_events(
+        self, events: DataFrame, days: Sequence[date], wanted: Sequence[date], types: Types
+    ) -> list[date]:
+        # What is unusual is asked of the days to publish only; of those before them, what is wrong in itself.
+        others = types_profile({*days} - {*wanted}, types, self.settings.checks)
+        hours = events_profile(self.spark, self.settings, events, wanted, self.dimensions, types, now=self.created_at)
+
+        def suite_of(batch: Sequence[date]) -> quality.Suite:
+            return events_suite(batch, self.settings.checks, self.dimensions, self.written.get(EVENTS, ()))
+
+        return self._judge(gated_events(events), suite_of, days, wanted, [*others, *hours])
+
+    def _judge_view(self, plan: DailyPlan, view: DataFrame, days: Sequence[date]) -> list[date]:
+        rows = {date.fromisoformat(row["dt"]): row["count"] for row in view.groupBy("dt").count().collect()}
+        counts = {day: rows.get(day, 0) for day in days}
+
+        def suite_of(batch: Sequence[date]) -> quality.Suite:
+            return view_suite(plan, batch, self.settings.checks, self.written.get(plan.name, ()))
+
+        profile = days_profile(counts, self._path(plan.name), self.settings.checks)
+        return self._judge(gated_view(plan, view), suite_of, days, days, profile)
+
+    def _judge(
+        self,
+        frame: DataFrame,
+        suite_of: quality.SuiteOf,
+        days: Sequence[date],
+        wanted: Sequence[date],
+        profile: quality.Profile,
+    ) -> list[date]:
+        """The wanted days before the first that fails, with an override all; keeps what was found of them."""
+        found = quality.judge(frame, suite_of, days, profile, go_on=self.override is not None)
+        kept = {day: [verdict] for day, verdict in found.items() if day in wanted or not verdict.success}
+        keep(self.settings, kept, whole=not self.verdicts)
+        for day, own in kept.items():
+            self.verdicts.setdefault(day, []).extend(own)
+        return [day for day in wanted if day in found and (found[day].success or self.override is not None)]
 
     def _calendar(self, days: Sequence[date]) -> BatchDays:
         mark = published(self.lake)

@@ -46,6 +46,7 @@ from playhead.labels import (
     served_table,
 )
 from playhead.lake_files import event_days
+from playhead.pushed import pushed
 from playhead.serving.delta import delta_table
 from playhead.serving.spine import EVENT_TIMESTAMP, MOMENT, keys_of, with_defaults
 from playhead.serving.training_set import features_at
@@ -101,6 +102,7 @@ class Labels:
         return {"days": days, "seconds": round(self.seconds, 1)}
 
 
+@pushed("labels", lambda done: {"rows": sum(made.rows for made in done.days)})
 def label_days(
     settings: Settings,
     days: Iterable[date],

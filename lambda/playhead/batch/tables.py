@@ -46,6 +46,18 @@ def count_rows(path: Path, first: date, last: date) -> int:
     return int(table.to_pyarrow_dataset().count_rows(dt.isin(_texts(first, last))))
 
 
+def table_days(path: Path) -> list[date]:
+    """The days that a table has rows of, in order; none where there is no table."""
+    table = delta_table(path)
+    return sorted(date.fromisoformat(part["dt"]) for part in table.partitions()) if table else []
+
+
+def day_files(path: Path, day: date) -> list[Path]:
+    """The Parquet files of a day of a table; none where there is no table."""
+    table = delta_table(path)
+    return [Path(file) for file in table.file_uris([("dt", "=", day.isoformat())])] if table else []
+
+
 def _texts(first: date, last: date) -> list[str]:
     return [(first + n * DAY).isoformat() for n in range((last - first).days + 1)]
 

@@ -22,12 +22,14 @@ from deltalake import write_deltalake
 
 from playhead.checks import results
 from playhead.checks.causes import Attributed, Cause, attribute
+from playhead.checks.readings import Reading, record
 from playhead.columns import Column, Flags
 from playhead.config import CheckSettings, Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
-from playhead.serving.delta import delta_table
+from playhead.pushed import pushed
+from playhead.serving.delta import delta_table, rows_of
 from playhead.serving.feast_offline import Cut
 from playhead.serving.lake_rows import open_duckdb
 from playhead.serving.spine import EVENT_TIMESTAMP, columns_of, keys_of, with_defaults
@@ -149,18 +151,24 @@ class Skew:
         """Served vectors that were compared, by service."""
         return {feature.service: feature.rows for feature in self.features}
 
+    def readings(self, thresholds: CheckSettings) -> list[Reading]:
+        """Of each feature the service in which most values differ, and how long rows were on their way."""
+        figures = []
+        for name, each in {f.feature: f for f in sorted(self.features, key=lambda f: f.counted_rate)}.items():
+            why = ", ".join(f"{cause} {count:,}" for cause, count in each.causes.items())
+            allowed = thresholds.skew.get(name, thresholds.max_skew)
+            figures.append((name, "mismatch_rate", each.counted_rate, allowed, why))
+        if self.lag_ms:
+            allowed = thresholds.max_propagation_lag.total_seconds()
+            figures.append(("propagation", "p99_s", self.lag_ms["p99"] / 1_000, allowed, ""))
+        return [
+            Reading(check="skew", subject=of, measure=name, value=value, allowed=most, ok=value <= most, detail=detail)
+            for of, name, value, most, detail in figures
+        ]
+
     def failures(self, thresholds: CheckSettings) -> list[str]:
         """What is beyond a threshold, in words; nothing when all is well."""
-        found = []
-        for each in self.features:
-            allowed = thresholds.skew.get(each.feature, thresholds.max_skew)
-            if each.counted_rate > allowed:
-                why = ", ".join(f"{cause} {count:,}" for cause, count in each.causes.items())
-                found.append(f"{each.feature}: {each.counted_rate:.2%} differ, allowed {allowed:.2%} ({why})")
-        longest = thresholds.max_propagation_lag.total_seconds()
-        if self.lag_ms and self.lag_ms["p99"] > longest * 1_000:
-            found.append(f"propagation lag: p99 {self.lag_ms['p99'] / 1_000:.1f} s, allowed {longest:.1f} s")
-        return found
+        return [_WORDS[each.measure].format(**vars(each)) for each in self.readings(thresholds) if not each.ok]
 
     def payload(self) -> dict[str, Any]:
         """As JSON values."""
@@ -176,6 +184,13 @@ class Skew:
         }
 
 
+_WORDS = {
+    "mismatch_rate": "{subject}: {value:.2%} differ, allowed {allowed:.2%} ({detail})",
+    "p99_s": "propagation lag: p99 {value:.1f} s, allowed {allowed:.1f} s",
+}
+
+
+@pushed("check_skew", lambda found: {"rows": sum(found.rows.values()), "findings": found.mismatches})
 def check_skew(
     settings: Settings,
     declarations: Declarations,
@@ -208,6 +223,7 @@ def check_skew(
     )
     results.save(settings, "skew", skew.payload())
     _keep(settings, skew, now or datetime.now(UTC))
+    record(settings, skew.readings(settings.checks), now=now)
     log.info("skew", values=skew.values, mismatches=skew.mismatches, **skew.causes)
     return skew
 
@@ -316,7 +332,7 @@ def _served(settings: Settings, service: FeatureService, sample: int | None) -> 
     table_of_log = delta_table(path)
     if table_of_log is None:
         raise _nothing_logged(path)
-    log_rows = table_of_log.to_pyarrow_dataset()
+    log_rows = rows_of(table_of_log, path)
     stamps = [_stamp_of(group.name) for group in service.groups]
     needed = ["request_id", "serve_time", *keys_of(service), *columns_of(service), *stamps, "fingerprints"]
     missing = [column for column in needed if column not in log_rows.schema.names]

@@ -6,10 +6,24 @@ import sys
 
 import typer
 
-from playhead.cli import batch, checks, demo, dimensions, features, ingest, report, serving, stack, stream, training
+from playhead.cli import (
+    batch,
+    checks,
+    demo,
+    dimensions,
+    dlq,
+    features,
+    ingest,
+    metrics,
+    report,
+    serving,
+    stack,
+    stream,
+    training,
+)
 from playhead.errors import PlayheadError
 
-GROUPS = (demo, stack, ingest, stream, batch, features, dimensions, training, serving, checks, report)
+GROUPS = (demo, stack, ingest, stream, dlq, batch, features, dimensions, training, serving, checks, report, metrics)
 """Modules with a function `register(app)`; commands import what is heavy when they run."""
 
 app = typer.Typer(

@@ -1,22 +1,38 @@
-"""`check skew`, `check accounts`: whether what came out is what should have."""
+"""`check quality | skew | accounts | freshness`: whether what came out is what should have, and in time."""
 
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from playhead.cli import drift
 from playhead.cli.options import Config, Home, Json, settings_of
 from playhead.cli.tables import show, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from playhead.checks.accounts import Accounts
+    from playhead.checks.freshness import Freshness
     from playhead.checks.skew import Skew
+    from playhead.checks.verdicts import Verdict
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
 ]
+Day = Annotated[
+    datetime | None,
+    typer.Option("--date", formats=["%Y-%m-%d"], help="UTC day. [default: the last that a table has]"),
+]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--table", help="events, a daily view, or changelog:GROUP. Repeatable. [default: all]"),
+]
+Set = Annotated[Path | None, typer.Option("--training-set", help="Only this file or folder of `training-set`.")]
 Sample = Annotated[int | None, typer.Option(min=1, help="Vectors of each service to compare. [default: all]")]
 CutOption = Annotated[
     Literal["as-served", "as-corrected"],
@@ -26,14 +42,62 @@ MaxRate = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Share of a feature's values that may differ. [default: checks.max_skew, 0]"),
 ]
+Traced = Annotated[
+    int, typer.Option("--trace", min=0, max=1_000, help="Send so many traced events through the whole way.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     check = typer.Typer(help="Compare what came out with what should have.", no_args_is_help=True)
+    check.command()(quality)
     check.command()(skew)
     check.command()(accounts)
+    check.command()(freshness)
+    drift.register(check)
     app.add_typer(check, name="check")
+
+
+def quality(
+    day: Day = None,
+    tables: Tables = None,
+    training_set: Set = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Judge what is in the lake: the suites of the gate, and those of changelogs and training sets. Publishes nothing.
+
+    Exit code 1: an expectation does not hold. What was found is in HOME/data-docs/index.html; docs/quality.md says
+    what is expected, and how to expect more.
+
+    \b
+    playhead check quality
+    playhead check quality --date 2018-11-30 --table events --table changelog:listener
+    playhead check quality --training-set training.parquet --json
+    """
+    from playhead.declarations import load_declarations
+
+    settings, declarations = settings_of(home, config), load_declarations()
+    found: list[tuple[date | None, Verdict]] = []
+    if training_set is not None:
+        from playhead.batch.training_sets import check_training_set
+
+        found.append((None, check_training_set(settings, declarations, training_set)))
+    else:
+        from playhead.batch.quality import check_quality
+
+        found += check_quality(settings, declarations, day=day.date() if day else None, tables=tables or ())
+    if as_json:
+        typer.echo(json.dumps({v.suite: {"day": own and str(own), **v.to_json()} for own, v in found}, indent=2))
+    else:
+        _show_quality(found)
+    for own, verdict in found:
+        for failure in verdict.failures:
+            of_day = f" of {own}" if own else ""
+            typer.secho(f"{verdict.suite}{of_day}: {failure}", fg=typer.colors.RED, err=True)
+    if not all(verdict.success for _, verdict in found):
+        raise typer.Exit(1)
 
 
 def skew(
@@ -79,7 +143,8 @@ def skew(
 def accounts(home: Home = None, config: Config = None, as_json: Json = False) -> None:
     """Count every record of the events topic again, and hold it against the lake and the dead letters.
 
-    Right while no event is being sent and the job has caught up. Exit code 1: the counts differ.
+    Right while no event is being sent and the job has caught up. Exit code 1: the counts differ, or more of the last
+    day's records are dead letters than may be (checks.max_refused).
     """
     from playhead.checks.accounts import check_accounts
 
@@ -88,8 +153,60 @@ def accounts(home: Home = None, config: Config = None, as_json: Json = False) ->
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
         _show_accounts(found)
-    if not found.adds_up:
+    for each in found.readings:
+        if not each.ok:
+            typer.secho(f"{each.measure}: {each.detail}", fg=typer.colors.RED, err=True)
+    if found.findings:
         raise typer.Exit(1)
+
+
+def freshness(traced: Traced = 0, home: Home = None, config: Config = None, as_json: Json = False) -> None:
+    """Measure how far each part is behind: lake, online store, watermark, consumers, checkpoint, batch day, served log.
+
+    Lags of data are of event time, so they are right in a replay of the past too. --trace also measures the way itself:
+    from sending an event until the lake and the online store have it. Traced events are searches of the listeners
+    playhead-trace-0 to playhead-trace-15, of no track; they stay in the lake. Not while a replay runs faster than the
+    clock: they would be late.
+
+    Exit code 1: something is further behind than the settings allow ([freshness]), or cannot be measured. Figures are
+    added to lake/checks/readings.
+
+    \b
+    playhead check freshness
+    playhead check freshness --trace 16 --json
+    """
+    from playhead.checks.freshness import check_freshness
+
+    found = check_freshness(settings_of(home, config), traced=traced)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        _show_freshness(found)
+    if found.missed:
+        raise typer.Exit(1)
+
+
+def _show_freshness(found: Freshness) -> None:
+    from playhead.checks.freshness import MEASURED
+
+    colours = {"ok": "green", "warn": "yellow", "bad": "red"}
+    rows = table("", "measure", "value", "allowed", "", "")
+    for each in found.readings:
+        state = found.state(each)
+        # What was measured says so by its figure.
+        if not (each.measure == MEASURED and each.ok):
+            value, allowed = ("" if number is None else f"{number:,g}" for number in (each.value, each.allowed))
+            rows.add_row(each.subject, each.measure, value, allowed, state, each.detail, style=colours[state])
+    show(rows)
+
+
+def _show_quality(found: Sequence[tuple[date | None, Verdict]]) -> None:
+    rows = table("table", "day", "expectations", "failed")
+    for day, verdict in found:
+        failed = len(verdict.failures)
+        style = "red" if failed else None
+        rows.add_row(verdict.suite, str(day or "—"), str(len(verdict.findings)), str(failed), style=style)
+    show(rows)
 
 
 def _show_accounts(found: Accounts) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from playhead.cli.options import Config, Home, Json, settings_of
 from playhead.cli.tables import show, table
+from playhead.ingest.planted import DEFECTS
 
 if TYPE_CHECKING:
     from playhead.config import Settings
@@ -49,6 +50,10 @@ OutOfOrder = Annotated[
     float | None, typer.Option(help="The same, after a newer event of other listeners only. [default: 0]")
 ]
 Malformed = Annotated[float | None, typer.Option(help="Broken messages, as a share of the events. [default: 0]")]
+Plant = Annotated[
+    list[str] | None,
+    typer.Option(metavar="DEFECT", help=f"What goes wrong on the last day: {', '.join(DEFECTS)}, or all. Repeatable."),
+]
 TruthFolder = Annotated[
     Path | None, typer.Option("--truth", help="Folder for what must come out: events.parquet and summary.json.")
 ]
@@ -75,6 +80,7 @@ def replay(
     late: Late = None,
     out_of_order: OutOfOrder = None,
     malformed: Malformed = None,
+    plant: Plant = None,
     truth: TruthFolder = None,
     home: Home = None,
     config: Config = None,
@@ -90,11 +96,12 @@ def replay(
     playhead replay logs/*.jsonl.gz --format eventsim --speedup 600
     playhead replay Streaming_History_Audio_*.json --format spotify --user me
     playhead replay --generate --users 1000 --duplicates 0.02 --late 0.01 --malformed 0.005 --truth truth
+    playhead replay --generate --days 8 --plant null-burst --plant volume-drop    # a drill for the person on call
     """
     from playhead.ingest.replay import Pace
 
     options = locals()
-    made_up = {name: options[name] for name in _MADE_UP if options[name] is not None}
+    made_up = {name: options[name] for name in _MADE_UP if options[name] not in (None, [])}
     _check_use(generate, files, format_name, {**made_up, **({"truth": truth} if truth else {})})
     settings, pace = settings_of(home, config), Pace(rate=rate, speedup=speedup)
     if generate:
@@ -103,7 +110,7 @@ def replay(
         _replay_files(files or [], str(format_name), user, settings, pace, as_json)
 
 
-_MADE_UP = ("users", "tracks", "start", "days", "seed", "duplicates", "late", "out_of_order", "malformed")
+_MADE_UP = ("users", "tracks", "start", "days", "seed", "duplicates", "late", "out_of_order", "malformed", "plant")
 
 
 def _check_use(generate: bool, files: list[Path] | None, format_name: str | None, made_up: Mapping[str, Any]) -> None:
@@ -124,6 +131,8 @@ def _generator_config(made_up: Mapping[str, Any], settings: Settings) -> Generat
     values: dict[str, Any] = {
         name: value.date() if isinstance(value, datetime) else value for name, value in made_up.items()
     }
+    names = values.pop("plant", ())
+    values["planted"] = tuple(DEFECTS) if "all" in names else tuple(names)
     return GeneratorConfig(
         **values,
         allowed_lateness_ms=settings.stream.allowed_lateness // timedelta(milliseconds=1),

@@ -50,7 +50,7 @@ def report(
 
     \b
     playhead report
-    playhead report --serve        # http://127.0.0.1:18090, made anew every 15 s; /facts.json, /healthz
+    playhead report --serve        # http://127.0.0.1:18090, made anew every 15 s; /metrics, /facts.json, /healthz
     playhead report --json | jq .problems
     """
     if as_json and output:
@@ -68,12 +68,13 @@ def report(
 
 def _serve(settings: Settings, port: int | None, refresh: float | None) -> None:
     from playhead.cli.signals import stop_on_signal
+    from playhead.metrics import metrics_text
     from playhead.report.server import run_page
 
     given: dict[str, Any] = {"port": port, "refresh": None if refresh is None else timedelta(seconds=refresh)}
     changed = settings.report.model_copy(update={name: value for name, value in given.items() if value is not None})
     with stop_on_signal() as stop:
-        run_page(settings.model_copy(update={"report": changed}), stop)
+        run_page(settings.model_copy(update={"report": changed}), stop, metrics=metrics_text)
 
 
 def _write(settings: Settings, output: Path | None, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`write-online`, `serve`, `land-served`: the processes of the serving layer."""
+"""`write-online`, `serve`, `land-served`, `land-scores`: the processes of the serving layer, and what they leave."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command("serve-worker", hidden=True)(serve_worker)
     app.command("land-served")(land_served)
+    app.command("land-scores", no_args_is_help=True)(land_scores)
 
 
 def write_online(
@@ -110,3 +111,36 @@ def land_served(
         typer.echo(f"{service}: {vectors:,} vectors landed")
     for reason, records in summary.skipped.items():
         typer.secho(f"skipped, {reason}: {records:,}", fg=typer.colors.YELLOW, err=True)
+
+
+def land_scores(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or Parquet files.", show_default=False)],
+    service: Annotated[str, typer.Option("--service", help="Whose vectors were scored, such as listener_v1.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Name and version of the model. [default: the column model]")
+    ] = None,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Add what a model made of served vectors to lake/scores, each score once; `check drift` looks at them.
+
+    A file has request_id, user_id, score, at (when it was made), track_id where there is one, and model, or --model.
+
+    \b
+    playhead land-scores scores.parquet --service listener_v1 --model skip_2025_03
+    """
+    from dataclasses import asdict
+
+    from playhead.declarations import load_declarations
+    from playhead.serving.scores import land_scores as land
+    from playhead.serving.scores import read_scores
+
+    settings, declarations = settings_of(home, config), load_declarations()
+    # All are read before the first is landed: a file that is wrong is no half of a run.
+    landed = [land(settings, declarations, service, scores) for scores in [read_scores(file, model) for file in files]]
+    if as_json:
+        typer.echo(json.dumps({str(f): asdict(own) for f, own in zip(files, landed, strict=True)}, indent=2))
+        return
+    for file, own in zip(files, landed, strict=True):
+        typer.echo(f"{file}: {own.landed:,} scores landed, {own.repeated:,} were there")

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from itertools import count, pairwise
 
-from playhead.errors import ConfigError
+from playhead.errors import ConfigError, UnknownName
 from playhead.ingest.catalogue import Catalogue, make_catalogue
 from playhead.ingest.events import EventRow
 from playhead.ingest.faults import make_fault
 from playhead.ingest.listening import DAY_MS, Listener, listen, make_listener, session_starts
+from playhead.ingest.planted import DEFECTS, planted
 from playhead.ingest.source import Record
 from schemas.decode import encode
 
@@ -44,9 +45,11 @@ class GeneratorConfig:
         malformed: broken messages, as a share of the events; they come on top.
         allowed_lateness_ms: how far behind the newest event of its partition an event may come.
         max_message_bytes: the largest message that is read.
+        planted: what goes wrong on the last day, names of `playhead.ingest.planted.DEFECTS`.
 
     Raises:
         ConfigError: a number or a share that is not allowed.
+        UnknownName: a defect that there is not.
     """
 
     users: int = 300
@@ -60,6 +63,7 @@ class GeneratorConfig:
     malformed: float = 0.0
     allowed_lateness_ms: int = 1_000
     max_message_bytes: int = 65_536
+    planted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("users", "tracks", "days"):
@@ -70,6 +74,9 @@ class GeneratorConfig:
         for name in ("duplicates", "late", "out_of_order", "malformed"):
             if not 0 <= getattr(self, name) <= 0.5:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, allowed: a share from 0 to 0.5")
+        for name in self.planted:
+            if name not in DEFECTS:
+                raise UnknownName("defect", name, DEFECTS)
 
     @property
     def start_ms(self) -> int:
@@ -177,7 +184,7 @@ class _Quota:
 
 def _arrivals(config: GeneratorConfig, events: Iterator[_Timed]) -> Iterator[tuple[_Timed, list[tuple[int, Sent]]]]:
     """Each event with the records that it causes and when they arrive, UTC epoch ms."""
-    rng = random.Random(f"{config.seed}/way")
+    rng, wrong = random.Random(f"{config.seed}/way"), random.Random(f"{config.seed}/wrong")
     most_ms = int(config.allowed_lateness_ms * MOST_OF_LATENESS)
     late, out_of_order, duplicates, malformed = (
         _Quota(share, rng) for share in (config.late, config.out_of_order, config.duplicates, config.malformed)
@@ -193,15 +200,21 @@ def _arrivals(config: GeneratorConfig, events: Iterator[_Timed]) -> Iterator[tup
         elif out_of_order.take(0 < any_ms < before_own_ms):
             delay_ms = rng.randint(any_ms + 1, before_own_ms)
         arrival_ms = timed.time_ms + delay_ms
-        record = Record(str(timed.event["user_id"]).encode(), encode(timed.event), timed.time_ms)
-        arrivals = [(arrival_ms, Sent(record, timed.event, None))]
-        if duplicates.take():
-            again_ms = rng.randint(arrival_ms, timed.time_ms + most_ms)
-            arrivals.append((again_ms, Sent(record, None, "duplicate")))
+        key = str(timed.event["user_id"]).encode()
+        arrivals: list[tuple[int, Sent]] = []
+        for made in planted(timed.event, timed.time_ms, config.end_ms - DAY_MS, config.planted, wrong):
+            if isinstance(made, bytes):
+                arrivals.append((arrival_ms, Sent(Record(key, made, timed.time_ms), None, "malformed")))
+                continue
+            record = Record(key, encode(made), timed.time_ms)
+            arrivals.append((arrival_ms, Sent(record, made, None)))
+            if duplicates.take():
+                again_ms = rng.randint(arrival_ms, timed.time_ms + most_ms)
+                arrivals.append((again_ms, Sent(record, None, "duplicate")))
         if malformed.take():
             copy = {**timed.event, "event_id": f"{rng.getrandbits(128):032x}"}
             fault = make_fault(copy, rng, config.max_message_bytes)
-            broken = Record(record.key, fault.payload, fault.time_ms or timed.time_ms)
+            broken = Record(key, fault.payload, fault.time_ms or timed.time_ms)
             arrivals.append((arrival_ms, Sent(broken, None, fault.reason)))
         yield timed, arrivals
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from playhead.config import Settings
+from playhead.config import Settings, StreamSettings
 from playhead.errors import ConfigError, StackError
 from playhead.ingest.source import Record, Source
 from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER
@@ -145,7 +145,7 @@ def replay(
     Raises:
         StackError: Kafka does not answer, the topic is not there, or records could not be delivered.
     """
-    producer = _producer(settings, paced=pace.given)
+    producer = producer_of(settings, paced=pace.given)
     sender = _Sender(source, settings, pace, now_s, producer, _partitions(producer, settings))
     interrupted = False
     try:
@@ -203,7 +203,7 @@ class _Sender:
     def finish(self) -> None:
         """Move the watermark of every partition past the second of the last event, which ends the last window row."""
         if self.newest_ms is not None:
-            self._beat(self.newest_ms + _milliseconds(self.settings.stream.allowed_lateness) + 1_001)
+            self._beat(past_second(self.newest_ms, self.settings.stream))
 
     def close(self) -> ReplaySummary:
         """Wait until everything is delivered, and sum up."""
@@ -285,17 +285,30 @@ class _Sender:
             )
 
 
-def _producer(settings: Settings, *, paced: bool) -> Any:
-    from confluent_kafka import Producer
+def past_second(time_ms: int, stream: StreamSettings) -> int:
+    """The time of a heartbeat that ends the last second of events up to a time, UTC epoch ms."""
+    return time_ms + _milliseconds(stream.allowed_lateness) + 1_001
 
-    conf = {
+
+def producer_of_events(settings: Settings) -> dict[str, Any]:
+    """Settings of a confluent-kafka producer for the events topic."""
+    return {
         **settings.kafka.client(),
         "enable.idempotence": True,
         "compression.type": "gzip",
         # The Java client's partitioner, so that a key is in one partition whoever sends it.
         "partitioner": "murmur2_random",
-        "linger.ms": 5 if paced else 50,
         "message.max.bytes": LARGEST_MESSAGE_BYTES,
+    }
+
+
+def producer_of(settings: Settings, *, paced: bool) -> Any:
+    """A producer of events, which reports what is not delivered; paced: what comes is sent soon."""
+    from confluent_kafka import Producer
+
+    conf = {
+        **producer_of_events(settings),
+        "linger.ms": 5 if paced else 50,
         "message.timeout.ms": _DELIVERY_SECONDS * 1_000,
         "delivery.report.only.error": True,
     }

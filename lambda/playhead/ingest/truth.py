@@ -72,7 +72,11 @@ class Truth:
             "first_event_ms": self.first_event_ms,
             "last_event_ms": self.last_event_ms,
             "clock_ms": self.config.end_ms,
-            "config": {**asdict(self.config), "start": self.config.start.isoformat()},
+            "config": {
+                **asdict(self.config),
+                "start": self.config.start.isoformat(),
+                "planted": list(self.config.planted),
+            },
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,18 @@ def count_events(lake: Path) -> EventCount:
             return EventCount(0, 0, None, None)
         asked = "count(*), count(*) FILTER (late), min(event_time_ms), max(event_time_ms)"
         return EventCount(*events.aggregate(asked).fetchall()[0])
+
+
+def known_events(lake: Path, event_ids: Iterable[str]) -> set[str]:
+    """Those of some events that the master data has, whatever their time there. Reads the ids of all of it."""
+    wanted = pa.table({"event_id": pa.array(event_ids, pa.string())})
+    files = [str(file) for file in finished_files(lake / "events")]
+    if not files or not wanted.num_rows:
+        return set()
+    with duckdb.connect() as connection:
+        events = connection.read_parquet(files, hive_partitioning=False)
+        found = connection.from_arrow(wanted).join(events.project("event_id"), "event_id", how="semi")
+        return {event_id for (event_id,) in found.fetchall()}
 
 
 def count_rows(folder: Path) -> int:

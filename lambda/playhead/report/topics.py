@@ -9,19 +9,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from playhead.config import KafkaSettings
+from playhead.dlq.letters import letter_of
 from playhead.errors import StackError
 from playhead.report.facts import DeadLetters, Kafka, Lag, Reason
 
 MOST_DEAD_LETTERS = 100_000
 """So many of the newest are looked at."""
-
-UNREADABLE = "(no reason in its key)"
-"""Stands for the reason of a record whose key is not the speed job's."""
 
 _GROUPS = "playhead-"
 _ANSWER_SECONDS = 5.0
@@ -88,8 +85,8 @@ def _dead_letters(kafka: KafkaSettings, held: Mapping[TopicPartition, tuple[int,
     read = 0
     for message in _read(kafka, wanted, quiet) if wanted else ():
         read += 1
-        reason, place = _reason(message)
-        seen[place] = (message.timestamp()[1], reason)
+        letter = letter_of(message)
+        seen[letter.place] = (message.timestamp()[1], letter.reason)
     return DeadLetters(records=records, read=read, repeated=read - len(seen), reasons=_by_reason(seen))
 
 
@@ -130,12 +127,3 @@ def _read(kafka: KafkaSettings, wanted: Mapping[TopicPartition, tuple[int, int]]
                 del open_ends[message.partition()]
     finally:
         consumer.close()
-
-
-def _reason(message: Any) -> tuple[str, tuple[Any, ...]]:
-    """The reason, and the place of the bad record: topic, partition, offset; its own when the key does not tell."""
-    try:
-        key = orjson.loads(message.key() or b"")
-        return str(key["reason"]), (str(key["topic"]), int(key["partition"]), int(key["offset"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return UNREADABLE, (message.topic(), message.partition(), message.offset())

@@ -21,7 +21,7 @@ import pyarrow as pa
 from playhead.days import DAY
 from playhead.errors import InputError
 from playhead.lake_files import DAY_FOLDER, finished_files
-from playhead.serving.delta import delta_table
+from playhead.serving.delta import delta_table, rows_of
 
 _THREAD_MB = 32
 
@@ -194,7 +194,7 @@ def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb
         table = delta_table(view.path, view.version)
         if table is None:
             return None
-        connection.register("delta", table.to_pyarrow_dataset())
+        connection.register("delta", rows_of(table, view.path))
     except DeltaError as error:
         raise _unreadable(view, error) from error
     return connection.table("delta")

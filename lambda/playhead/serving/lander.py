@@ -20,8 +20,9 @@ from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, StackError
+from playhead.serving.delta import delta_table
 from playhead.serving.served_table import ServedTable, served_schema
-from playhead.serving.topic import TopicReader, open_topic, topic_id
+from playhead.serving.topic import TopicReader, bounds_of, open_topic, records_at, topic_id
 from schemas.features_pb2 import ServedFeatures
 
 log = structlog.get_logger()
@@ -67,14 +68,7 @@ def land_served(settings: Settings, stop: Event, *, until_caught_up: bool = True
     Raises:
         StackError: Kafka does not answer, the topic is not there, a table cannot be written, or no progress.
     """
-    declarations = load_declarations()
-    topic = settings.kafka.served_topic
-    # By the topic's id: offsets of a topic that was deleted and made again mean something else.
-    source = f"{topic}/{topic_id(settings.kafka, topic)}"
-    tables = {
-        service.name: ServedTable(settings.lake / "served" / service.name, served_schema(service, declarations), source)
-        for service in declarations.services
-    }
+    topic, tables = settings.kafka.served_topic, _tables(settings)
     for table in tables.values():
         table.create()
     with open_topic(settings.kafka, topic, _CLIENT, start=_start(tables.values())) as reader:
@@ -84,6 +78,47 @@ def land_served(settings: Settings, stop: Event, *, until_caught_up: bool = True
     log.info("lander stopped", **asdict(summary))
     results.save(settings, "land_served", asdict(summary))
     return summary
+
+
+@dataclass(frozen=True)
+class Behind:
+    """How far the lake is behind the topic: records that have not landed, and how much older the first of them is than
+    the newest; 0 when all have."""
+
+    records: int
+    seconds: float
+
+
+def behind(settings: Settings) -> Behind:
+    """How far a lander would have to go.
+
+    Raises:
+        StackError: Kafka does not answer, or the topic is not there.
+    """
+    kafka, topic = settings.kafka, settings.kafka.served_topic
+    landed = _start([table for table in _tables(settings).values() if delta_table(table.path) is not None])
+    bounds = bounds_of(kafka, topic)
+    starts = {number: max(own.first, landed.get(number, 0)) for number, own in bounds.items()}
+    left = {number: start for number, start in starts.items() if start < bounds[number].end}
+    if not left:
+        return Behind(0, 0.0)
+    lasts = {number: bounds[number].end - 1 for number in left}
+    first_ms, last_ms = (
+        [record.timestamp()[1] for record in records_at(kafka, topic, _CLIENT, offsets)] for offsets in (left, lasts)
+    )
+    records = sum(bounds[number].end - start for number, start in left.items())
+    return Behind(records, max(0.0, (max(last_ms) - min(first_ms)) / 1_000))
+
+
+def _tables(settings: Settings) -> dict[str, ServedTable]:
+    """Service to its table, which may not be there yet."""
+    declarations, topic = load_declarations(), settings.kafka.served_topic
+    # By the topic's id: offsets of a topic that was deleted and made again mean something else.
+    source = f"{topic}/{topic_id(settings.kafka, topic)}"
+    return {
+        service.name: ServedTable(settings.lake / "served" / service.name, served_schema(service, declarations), source)
+        for service in declarations.services
+    }
 
 
 class Lander:

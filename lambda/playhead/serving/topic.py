@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -17,6 +18,16 @@ from playhead.serving.kafka_errors import reporting
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 10.0
+_POLL_RECORDS = 1_000
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The offset of a partition's first record, and the one that its next record will have."""
+
+    first: int
+    end: int
 
 
 class TopicReader:
@@ -159,6 +170,60 @@ def partitions_of(client: Any, settings: KafkaSettings, topic: str) -> list[int]
             f"topic {topic} at {settings.servers}: {metadata.error.str()}", hint="`playhead up` creates it"
         )
     return sorted(metadata.partitions)
+
+
+def bounds_of(settings: KafkaSettings, topic: str) -> dict[int, Bounds]:
+    """Partition to its bounds.
+
+    Raises:
+        StackError: no broker answers, or there is no such topic.
+    """
+    consumer = Consumer({**settings.client(), "group.id": topic, "enable.auto.commit": False, **reporting()})
+    try:
+        partitions = [TopicPartition(topic, each) for each in partitions_of(consumer, settings, topic)]
+        return {p.partition: Bounds(*consumer.get_watermark_offsets(p, timeout=_ANSWER_SECONDS)) for p in partitions}
+    except KafkaException as error:
+        raise StackError(f"topic {topic} at {settings.servers}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def last_records(settings: KafkaSettings, topic: str, group: str, limit: int) -> list[Message]:
+    """The last records of each partition of a topic, each partition's in their order; commits nothing.
+
+    Args:
+        settings: where Kafka is.
+        topic: an existing topic.
+        group: the consumer's id.
+        limit: how many of each partition.
+
+    Raises:
+        StackError: as of `open_topic`.
+    """
+    bounds = bounds_of(settings, topic)
+    found: list[Message] = []
+    starts = {partition: max(own.first, own.end - limit) for partition, own in bounds.items()}
+    with open_topic(settings, topic, group, start=starts) as reader:
+        while not reader.caught_up:
+            found += reader.poll(_POLL_RECORDS, _POLL_SECONDS)
+    return found
+
+
+def records_at(settings: KafkaSettings, topic: str, group: str, offsets: Mapping[int, int]) -> list[Message]:
+    """The record at an offset of each of some partitions, or the first behind it; commits nothing.
+
+    Raises:
+        StackError: as of `open_topic`.
+    """
+    found: dict[int, Message] = {}
+    # The other partitions from their ends: nothing of them is read.
+    starts = {partition: own.end for partition, own in bounds_of(settings, topic).items()} | dict(offsets)
+    with open_topic(settings, topic, group, start=starts) as reader:
+        while found.keys() < offsets.keys() and not reader.caught_up:
+            for record in reader.poll(1, _POLL_SECONDS):
+                if record.partition() in offsets:
+                    found.setdefault(record.partition(), record)
+    return list(found.values())
 
 
 def topic_id(settings: KafkaSettings, topic: str) -> str:

@@ -4,14 +4,15 @@ windows of days, and what is computed from them on demand."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from playhead.columns import Column, Places
+from playhead.columns import Column, Flags, Places
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup, FeatureService, OnDemand
 from playhead.errors import InputError, UnsupportedError
@@ -20,7 +21,10 @@ from playhead.plan import Plan
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import online_group
 from playhead.serving.packed import Value
-from playhead.serving.reading import Status, Statuses, read_groups
+from playhead.serving.reading import GroupRows, Status, Statuses, read_groups
+
+_Of = TypeVar("_Of")
+_Value = TypeVar("_Value", bound=Any)
 
 _STATUS_NAMES = [status.name.lower() for status in Status]
 
@@ -76,7 +80,7 @@ class Fetched:
         """
         wanted = names
         if wanted is None:
-            wanted = [name for name, column in self.columns.items() if not column.values.dtype.hasobject]
+            wanted = [name for name, kind in self.kinds.items() if not _is_object(kind)]
         made = np.empty((self.rows, len(wanted)), np.float64)
         for place, name in enumerate(wanted):
             made[:, place] = self.columns[name].to_floats()
@@ -164,6 +168,10 @@ class VectorService:
         self._of_request = [view for view in views if not {*view.keys} & {*CANDIDATE_KEYS}]
         self.keys = list(dict.fromkeys(view.key for view in self.views))
         self.kinds = {column: kind for view in views for column, kind in view.kinds.items()}
+        self._origins = {
+            column: _Origin(view.name, name, view.defaults[name]) for view in views for column, name in view.columns
+        }
+        self._stamped = {view.name: view.name for view in self.views if view.columns}
 
     def fetch(self, store: OnlineStore, asked: Asked, clock_s: Callable[[], float]) -> Fetched:
         """Read all vectors in one round trip.
@@ -190,29 +198,29 @@ class VectorService:
         found, at_ms = read_groups(
             store, [(view.group, keyed.unique) for view, keyed in zip(self.views, known, strict=True)], clock_s
         )
-        columns, statuses, stamps = {}, {}, {}
+        groups: dict[str, _Read] = {}
+        made: dict[str, _Made] = {}
         inputs: dict[str, Column] = {}
         counts: Counter[tuple[str, str]] = Counter()
         for view, keyed, group in zip(self.views, known, found, strict=True):
+            groups[view.name] = own = _Read(keyed, group)
+            inputs |= {each: own.column(name) for each, name in view.inputs}
             for code, count in enumerate(np.bincount(group.status).tolist()):
                 if count:
                     counts[view.name, _STATUS_NAMES[code]] += count
-            if view.columns:
-                stamps[view.name] = keyed.spread(group.stamps)
-            read = {name: keyed.spread(group.columns[name]) for name in view.names}
-            inputs |= {each: read[name] for each, name in view.inputs}
-            status = keyed.spread_status(group.status)
-            for column, name in view.columns:
-                columns[column] = read[name].filled(view.defaults[name])
-                statuses[column] = keyed.spread_status(group.status_of(name)) if group.stale else status
-        for own in self.computed:
-            keys = [entities.get(key, _NOBODY) for key in own.keys]
-            made, there = _computed(own, keys, inputs, at_ms)
-            status = np.where(there, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
-            for column, name in own.columns:
-                columns[column] = made[name].filled(own.defaults[name])
-                statuses[column] = status
-        return Fetched(at_ms, rows, self.kinds, columns, statuses, stamps, counts)
+        for computed in self.computed:
+            keys = [entities.get(key, _NOBODY) for key in computed.keys]
+            made[computed.name] = _Made(*_computed(computed, keys, inputs, at_ms))
+        read: dict[str, _Read | _Made] = {**groups, **made}
+        return Fetched(
+            serve_time_ms=at_ms,
+            rows=rows,
+            kinds=self.kinds,
+            columns=_Lazy(self._origins, lambda of: read[of.view].column(of.name).filled(of.default)),
+            statuses=_Lazy(self._origins, lambda of: read[of.view].status(of.name)),
+            event_timestamps_ms=_Lazy(self._stamped, lambda view: groups[view].stamps),
+            counts=counts,
+        )
 
     def vectors(
         self, store: OnlineStore, shared: Entities, candidates: Sequence[Entities], clock_s: Callable[[], float]
@@ -249,6 +257,10 @@ class VectorService:
                 )
 
 
+def _is_object(kind: pa.DataType) -> bool:
+    return not (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View | _Computed]) -> list[Part]:
     """A part for each of the entities, from views that have a row for each."""
     names = [column for view in views for column, _ in view.columns]
@@ -270,6 +282,69 @@ def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View
                 for place in np.flatnonzero(told).tolist():
                     parts[place].statuses[view.name] = status.name.lower()
     return parts
+
+
+class _Origin(NamedTuple):
+    """Where the values of a column come from, and what stands in place of null."""
+
+    view: str
+    name: str
+    default: Value
+
+
+class _Read:
+    """A group's rows, brought to the rows of a request."""
+
+    def __init__(self, keyed: _Keyed, group: GroupRows) -> None:
+        self._keyed, self._group = keyed, group
+
+    def column(self, name: str) -> Column:
+        """A feature's values."""
+        return self._keyed.spread(self._group.columns[name])
+
+    def status(self, name: str) -> Statuses:
+        """Of each of them."""
+        return self._keyed.spread_status(self._group.status_of(name))
+
+    @property
+    def stamps(self) -> Column:
+        """Event timestamps of the rows."""
+        return self._keyed.spread(self._group.stamps)
+
+
+class _Made:
+    """The same of what was computed, and where all entities of its view are known."""
+
+    def __init__(self, columns: Mapping[str, Column], there: Flags) -> None:
+        self._columns, self._there = columns, there
+
+    def column(self, name: str) -> Column:
+        """As of `_Read`."""
+        return self._columns[name]
+
+    def status(self, _name: str) -> Statuses:
+        """As of `_Read`."""
+        return np.where(self._there, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
+
+
+class _Lazy(Mapping[str, _Value], Generic[_Of, _Value]):
+    """What is made when it is asked for, once: few programs look at each column and each status."""
+
+    def __init__(self, origins: Mapping[str, _Of], make: Callable[[_Of], _Value]) -> None:
+        self._origins, self._make = origins, make
+        self._kept: dict[str, _Value] = {}
+
+    def __getitem__(self, name: str) -> _Value:
+        found = self._kept.get(name)
+        if found is None:
+            found = self._kept[name] = self._make(self._origins[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._origins)
+
+    def __len__(self) -> int:
+        return len(self._origins)
 
 
 class _Keyed:

@@ -6,23 +6,23 @@ writes rows again, which changes nothing, because they hold absolute values and 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Metric
 
 from playhead.checks import results
 from playhead.config import Settings
 from playhead.declarations import load_declarations
 from playhead.errors import StackError
+from playhead.serving.exposed import exposed
 from playhead.serving.newest import NewestRows
 from playhead.serving.online import Keep, Written, open_online_store
 from playhead.serving.online_merge import KEPT_TODAY
@@ -79,9 +79,11 @@ def run_writer(settings: Settings, stop: Event, *, until_caught_up: bool = False
     packers = {plan.name: Packer.of(plan) for plan in declarations.speed_plans}
     keep = {p.name: Keep(p.ttl, packers[p.name].values_of(p.empty)) for p in declarations.speed_plans}
     keep |= {plan.today.name: Keep(KEPT_TODAY) for plan in declarations.daily_plans}
+    metrics = WriterMetrics()
+    port = Port(number=settings.serve.writer_metrics_port, setting="serve.writer_metrics_port")
     with (
         open_online_store(settings.redis) as store,
-        _metrics(settings) as metrics,
+        exposed(settings.serve.host, port, metrics.registry),
         open_topic(settings.kafka, settings.kafka.feature_rows_topic, GROUP) as reader,
     ):
         write = functools.partial(store.write_many, keep=keep)
@@ -197,22 +199,3 @@ class Writer:
         rate = (rows - self._logged_rows) / (now - self._logged)
         log.info("writing", rows_per_s=round(rate), lag=sum(behind.values()), **self._outcomes)
         self._logged, self._logged_rows = now, rows
-
-
-@contextlib.contextmanager
-def _metrics(settings: Settings) -> Iterator[WriterMetrics]:
-    """Metrics, served over HTTP."""
-    metrics, serve = WriterMetrics(), settings.serve
-    try:
-        server, thread = start_http_server(serve.writer_metrics_port, serve.host, metrics.registry)
-    except OSError as error:
-        port = Port(number=serve.writer_metrics_port, setting="serve.writer_metrics_port")
-        raise StackError(
-            f"port {port.number} ({port.setting}) cannot be used: {error.strerror}", hint=port.hint
-        ) from error
-    try:
-        yield metrics
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

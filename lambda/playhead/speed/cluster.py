@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -235,12 +237,18 @@ def _covers(settings: Settings, ends: list[int]) -> bool:
 
 def _call(settings: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     try:
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=30, verify=_tls()) as client:
             answer = client.request(method, rest_url(settings.flink) + path, json=body)
             answer.raise_for_status()
             return answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise StackError(f"Flink at {rest_url(settings.flink)}: {error}", hint="is it up? `playhead status`") from error
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes longer than any answer: once, not for each of a job's forty questions."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _poll(look: Callable[[], Any], timeout: timedelta, what: str) -> Any:

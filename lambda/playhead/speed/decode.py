@@ -38,12 +38,18 @@ def decoded_columns(dimensions: Sequence[Dimension] = ()) -> dict[str, str]:
     """What comes out, by name and SQL type: the event's columns, `late` and the dimensions' columns, all null when
     `reason` is set.
 
-    `bad_payload`, `bad_partition` and `bad_offset` are null on good rows, so that one key, (event_id, bad_partition,
-    bad_offset), tells good rows apart by their event and bad ones by their record.
+    `bad_payload`, `bad_partition`, `bad_offset` and `bad_latest_ms` are null on good rows, so that one key, (event_id,
+    bad_partition, bad_offset), tells good rows apart by their event and bad ones by their record.
     """
     event = {name: _SQL[kind] for name, kind in event_columns().items()}
     where = {"kafka_partition": "INT", "kafka_offset": "BIGINT", "late": "BOOLEAN"}
-    bad = {"reason": "STRING", "bad_payload": "BYTES", "bad_partition": "INT", "bad_offset": "BIGINT"}
+    bad = {
+        "reason": "STRING",
+        "bad_payload": "BYTES",
+        "bad_partition": "INT",
+        "bad_offset": "BIGINT",
+        "bad_latest_ms": "BIGINT",
+    }
     known = {name: _SQL[kind] for dimension in dimensions for name, kind in dimension.event_columns.items()}
     return event | where | bad | known
 
@@ -116,10 +122,11 @@ def decode_batch(records: pd.DataFrame, max_bytes: int, dimensions: Dimensions |
     for payload, partition, offset, latest_ms, behind_ms in records.itertuples(index=False, name=None):
         result = decode(payload or b"", latest_ms=latest_ms, max_bytes=max_bytes)
         if isinstance(result, str):
-            rows.append((*nothing, partition, offset, None, result, (payload or b"")[:KEPT_BYTES], partition, offset))
+            kept = (payload or b"")[:KEPT_BYTES]
+            rows.append((*nothing, partition, offset, None, result, kept, partition, offset, latest_ms))
         else:
             late = result[event_time] <= behind_ms
-            rows.append((*result, partition, offset, late, None, None, None, None))
+            rows.append((*result, partition, offset, late, None, None, None, None, None))
     values = zip(*rows, strict=True) if rows else ([] for _ in names)
     columns: dict[str, Sequence[Any]] = dict(zip(names, map(list, values), strict=True))
     if dimensions is not None:

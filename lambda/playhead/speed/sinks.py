@@ -6,9 +6,10 @@ from pyflink.table import StreamTableEnvironment
 
 from playhead.config import Settings
 from playhead.plan import SessionPlan, SpeedPlan
-from playhead.relations import T_MS
+from playhead.relations import T_MS, milliseconds
 from playhead.speed import sql
 from playhead.speed.decode import KEPT_BYTES
+from schemas.decode import CLOCK_HEADER
 from schemas.tables import lake_columns
 
 LAKE_TYPES = {"string": "STRING", "int64": "BIGINT", "int32": "INT", "bool": "BOOLEAN"}
@@ -28,9 +29,17 @@ _PARQUET = {
 
 
 def dead_letters(tables: StreamTableEnvironment, settings: Settings) -> str:
-    """`INSERT` of the bad rows: the original bytes as value, where and why as a JSON key."""
+    """`INSERT` of the bad rows: the original bytes as value, where and why as a JSON key, and the clock that the event
+    was judged by as a header, by which it can be judged again."""
     kafka = settings.kafka
-    types = {"reason": "STRING", "topic": "STRING", "partition": "INT", "offset": "BIGINT", "payload": "BYTES"}
+    types = {
+        "reason": "STRING",
+        "topic": "STRING",
+        "partition": "INT",
+        "offset": "BIGINT",
+        "payload": "BYTES",
+        "headers": "MAP<STRING, BYTES> METADATA",
+    }
     options = _kafka(settings, kafka.dead_letter_topic) | {
         "key.format": "json",
         "key.fields": "reason;topic;partition;offset",
@@ -42,9 +51,11 @@ def dead_letters(tables: StreamTableEnvironment, settings: Settings) -> str:
         "properties.compression.type": "gzip",
     }
     _create(tables, "dead_letter_sink", types, options)
+    clock = f"CAST(`bad_latest_ms` - {milliseconds(settings.stream.clock_skew)} AS STRING)"
     return (
         f"INSERT INTO dead_letter_sink SELECT `reason`, {sql.text(kafka.events_topic)}, `bad_partition`, `bad_offset`, "
-        "`bad_payload` FROM decoded_rows WHERE `reason` IS NOT NULL"
+        f"`bad_payload`, MAP[{sql.text(CLOCK_HEADER)}, ENCODE({clock}, 'UTF-8')] "
+        "FROM decoded_rows WHERE `reason` IS NOT NULL"
     )
 
 

@@ -32,8 +32,17 @@ _TASK_MANAGER_JAVA = " ".join(
         "-XX:+UseTransparentHugePages",
     )
 )
-_CLIENT_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""A client plans one job and ends: it starts in half the CPU time without the optimising compiler."""
+_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""A client plans one job and ends, and the JobManager of one machine has little to do: both start in half the CPU time
+without the optimising compiler."""
+_METRICS = (
+    "jobmanager:*",
+    "jobmanager.job:*",
+    "taskmanager.job.task:busyTimeMsPerSecond,backPressuredTimeMsPerSecond,numRecordsInPerSecond",
+    "*.Status.JVM.Memory.Heap:*",
+    "*.Status.JVM.CPU:*",
+)
+"""Which of its metrics Flink gives to Prometheus, `scope:names`."""
 
 
 def job_manager(settings: Settings) -> Server:
@@ -120,7 +129,7 @@ def client_configuration(settings: Settings) -> dict[str, Any]:
         "execution.checkpointing.interval": f"{round(flink.checkpoint_interval.total_seconds() * 1000)} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "env.java.opts.all": _java_options(),
-        "env.java.opts.client": _CLIENT_JAVA,
+        "env.java.opts.client": _LIGHT_JAVA,
         "python.client.executable": sys.executable,
     }
 
@@ -128,31 +137,49 @@ def client_configuration(settings: Settings) -> dict[str, Any]:
 def configuration(settings: Settings) -> dict[str, Any]:
     """The `config.yaml` of the local cluster, for its processes and its clients."""
     flink, folder = settings.flink, settings.home / "flink"
-    return client_configuration(settings) | {
-        "jobmanager.rpc.address": LOCALHOST,
-        "jobmanager.rpc.port": flink.rpc_port,
-        "jobmanager.bind-host": LOCALHOST,
-        "jobmanager.memory.process.size": f"{flink.job_manager_memory_mb}m",
-        "rest.bind-address": LOCALHOST,
-        "rest.bind-port": str(flink.rest_port),
-        "env.java.opts.taskmanager": _TASK_MANAGER_JAVA,
-        "taskmanager.host": LOCALHOST,
-        "taskmanager.bind-host": LOCALHOST,
-        "taskmanager.numberOfTaskSlots": flink.slots,
-        "taskmanager.memory.process.size": f"{flink.task_manager_memory_mb}m",
-        # Managed memory is what RocksDB and Python workers use; on the heap backend state needs the heap.
-        "taskmanager.memory.managed.fraction": 0.15 if flink.state_backend == "heap" else 0.4,
-        "execution.checkpointing.dir": _uri(folder / "checkpoints"),
-        "execution.checkpointing.savepoint-dir": _uri(folder / "savepoints"),
-        # A TaskManager that is gone is noticed by refused connections, within seconds.
-        "heartbeat.interval": "3 s",
-        # They start together: by default a TaskManager that was first tries again after ten seconds.
-        "cluster.registration.error-delay": "500 ms",
-        "io.tmp.dirs": str(folder / "tmp"),
-        "web.tmpdir": str(folder / "tmp"),
-        "taskmanager.log.path": str(settings.home / "logs" / "taskmanager.log"),
-        # Workers must have the packages of this environment.
-        "python.executable": sys.executable,
+    return (
+        client_configuration(settings)
+        | {
+            "jobmanager.rpc.address": LOCALHOST,
+            "jobmanager.rpc.port": flink.rpc_port,
+            "jobmanager.bind-host": LOCALHOST,
+            "jobmanager.memory.process.size": f"{flink.job_manager_memory_mb}m",
+            "rest.bind-address": LOCALHOST,
+            "rest.bind-port": str(flink.rest_port),
+            "env.java.opts.jobmanager": _LIGHT_JAVA,
+            "env.java.opts.taskmanager": _TASK_MANAGER_JAVA,
+            "taskmanager.host": LOCALHOST,
+            "taskmanager.bind-host": LOCALHOST,
+            "taskmanager.numberOfTaskSlots": flink.slots,
+            "taskmanager.memory.process.size": f"{flink.task_manager_memory_mb}m",
+            # Managed memory is what RocksDB and Python workers use; on the heap backend state needs the heap.
+            "taskmanager.memory.managed.fraction": 0.15 if flink.state_backend == "heap" else 0.4,
+            "execution.checkpointing.dir": _uri(folder / "checkpoints"),
+            "execution.checkpointing.savepoint-dir": _uri(folder / "savepoints"),
+            # A TaskManager that is gone is noticed by refused connections, within seconds.
+            "heartbeat.interval": "3 s",
+            # They start together: by default a TaskManager that was first tries again after ten seconds.
+            "cluster.registration.error-delay": "500 ms",
+            "io.tmp.dirs": str(folder / "tmp"),
+            "web.tmpdir": str(folder / "tmp"),
+            "taskmanager.log.path": str(settings.home / "logs" / "taskmanager.log"),
+            # Workers must have the packages of this environment.
+            "python.executable": sys.executable,
+        }
+        | _metrics(flink)
+    )
+
+
+def _metrics(flink: FlinkSettings) -> dict[str, Any]:
+    """Both processes have one configuration: the first that starts takes the first port."""
+    if flink.metrics_port is None:
+        return {}
+    return {
+        "metrics.reporters": "prom",
+        "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        "metrics.reporter.prom.port": f"{flink.metrics_port}-{flink.metrics_port + 1}",
+        # All of them are 6 MB a scrape: each of some 300 operators has its SQL in every label.
+        "metrics.reporter.prom.filter.includes": ";".join(_METRICS),
     }
 
 

@@ -44,7 +44,14 @@ def server(settings: Settings) -> Server:
 
 def topics(kafka: KafkaSettings) -> tuple[str, ...]:
     """The topics that playhead reads and writes."""
-    return (kafka.events_topic, kafka.dead_letter_topic, kafka.feature_rows_topic, kafka.served_topic)
+    return (
+        kafka.events_topic,
+        kafka.dead_letter_topic,
+        kafka.replayed_topic,
+        kafka.feature_rows_topic,
+        kafka.served_topic,
+        kafka.retrain_topic,
+    )
 
 
 def probe(kafka: KafkaSettings) -> str:
@@ -78,7 +85,10 @@ def create_topics(kafka: KafkaSettings) -> tuple[str, ...]:
             )
     missing = [topic for topic in topics(kafka) if topic not in existing]
     if missing:
-        new = [NewTopic(topic, num_partitions=kafka.partitions, replication_factor=-1) for topic in missing]
+        new = [
+            NewTopic(topic, num_partitions=kafka.partitions, replication_factor=-1, config=_config(kafka, topic))
+            for topic in missing
+        ]
         for topic, created in admin.create_topics(new, operation_timeout=_TOPIC_SECONDS).items():
             try:
                 created.result(timeout=_TOPIC_SECONDS)
@@ -86,6 +96,11 @@ def create_topics(kafka: KafkaSettings) -> tuple[str, ...]:
                 raise StackError(f"topic {topic} at {kafka.servers} cannot be created: {error}") from error
         _wait_for_leaders(admin, kafka, missing)
     return tuple(missing)
+
+
+def _config(kafka: KafkaSettings, topic: str) -> dict[str, str]:
+    """What differs from the broker's defaults: that a letter was replayed is never forgotten, whatever it retains."""
+    return {"cleanup.policy": "compact"} if topic == kafka.replayed_topic else {}
 
 
 def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> None:

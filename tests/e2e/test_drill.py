@@ -1,0 +1,228 @@
+"""A drill: known things go wrong on the last of nine made-up days, and whoever is on call is told each of them.
+
+What models are served is not in the made-up events: it is what training sees at the moments of some of them, which the
+skew check holds against the server's.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+
+from playhead.checks.readings import Standing, standings
+from playhead.config import Settings
+from playhead.days import DAY
+from playhead.declarations import load_declarations
+from playhead.serving.served_table import served_schema
+from playhead.speed import cluster
+from tests.conftest import settings_on_free_ports
+from tests.e2e.command import command, left_running, playhead
+from tests.polling import PATIENCE, eventually
+
+pytestmark = pytest.mark.e2e
+
+FIRST = date(2025, 3, 3)
+DAYS = 9
+LAST = FIRST + (DAYS - 1) * DAY
+MIDNIGHT = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+SERVED = 250
+"""Vectors of a day."""
+
+CHECKS = ("quality", "drift", "accounts", "freshness")
+WRITER = "playhead-online-writer"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What somebody is told after a day: by exit codes, by the history, on the page and to Prometheus."""
+
+    exits: dict[str, int]
+    wrong: dict[tuple[str, str, str], Standing]
+    page: str
+    metrics: str
+
+
+@dataclass
+class Drill:
+    """A running stack to which the days are sent."""
+
+    settings: Settings
+    cleanup: ExitStack
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return playhead(self.settings.home, *arguments)
+
+    def must(self, *arguments: object) -> None:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    def background(self, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command(self.settings.home, *arguments), text=True, stderr=subprocess.DEVNULL)
+        self.cleanup.callback(process.wait, PATIENCE)
+        self.cleanup.callback(process.terminate)
+        return process
+
+    def send(self, days: int, *options: str) -> None:
+        """Send the days up to one of them; those that were sent are duplicates, which the job drops."""
+        self.must("replay", "--generate", "--start", FIRST, "--days", days, *options)
+        last_ms = round((MIDNIGHT - (DAYS - days) * DAY + DAY).timestamp() * 1_000) - 1
+        cluster.wait_until_read(self.settings, last_ms, timeout=timedelta(minutes=15))
+
+    def serve(self, day: date) -> None:
+        """Vectors at moments of a day's events."""
+        rng = random.Random(f"served {day}")
+        events = ds.dataset(self.settings.lake / "events" / f"dt={day}", format="parquet", partitioning="hive")
+        plays = events.to_table(filter=pc.field("event_type") == "PLAY").to_pylist()
+        asked = rng.sample(plays, SERVED)
+        keys = ("user_id", "track_id", "artist_id")
+        times = [datetime.fromtimestamp(event["event_time_ms"] / 1_000, UTC) for event in asked]
+        spine = pa.table({key: [event[key] for event in asked] for key in keys} | {"event_timestamp": times})
+        folder = self.settings.home / "drill"
+        folder.mkdir(exist_ok=True)
+        pq.write_table(spine, folder / "spine.parquet")
+        self.must(
+            "training-set",
+            "--service",
+            "listener_v1",
+            "--spine",
+            folder / "spine.parquet",
+            "--output",
+            folder / "served.parquet",
+        )
+        rows = pq.read_table(folder / "served.parquet").to_pylist()
+        declared = load_declarations()
+        schema = served_schema(declared.service("listener_v1"), declared)
+        log = [
+            dict.fromkeys(schema.names)
+            | {name: value for name, value in row.items() if name in schema.names}
+            | {"request_id": f"{day}-{n}", "serve_time": row["event_timestamp"], "dt": str(day)}
+            for n, row in enumerate(rows)
+        ]
+        path = self.settings.lake / "served" / "listener_v1"
+        write_deltalake(path, pa.Table.from_pylist(log, schema), mode="append", partition_by=["dt"])
+
+    def told(self, day: date) -> Told:
+        """Run every check, and look at the page."""
+        exits = {
+            "quality": self.run("check", "quality", "--date", day, "--table", "events").returncode,
+            "drift": self.run("check", "drift", "--date", day).returncode,
+            "accounts": self.run("check", "accounts").returncode,
+            "freshness": self.run("check", "freshness").returncode,
+        }
+        wrong = {one.reading.about: one for one in standings(self.settings, CHECKS) if not one.reading.ok}
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.settings.report.port}", trust_env=False) as client:
+            after = datetime.now(UTC)
+            assert eventually(lambda: datetime.fromisoformat(client.get("/facts.json").json()["made_at"]) > after)
+            page, metrics = client.get("/").text, client.get("/metrics", timeout=PATIENCE).text
+        return Told(exits, wrong, page, metrics)
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]]:
+    """What is told after the eighth day, on which nothing went wrong, and after the ninth."""
+    settings = settings_on_free_ports(tmp_path_factory.mktemp("drill") / "home")
+    with (settings.home / "playhead.toml").open("a") as file:
+        file.write(
+            # The lake waits for checkpoints and the batch is not run: that they are late is no part of the drill.
+            "refresh = 1\n"
+            '[freshness]\nlake = "P1D"\ncheckpoint = "P1D"\nwatermark = "P1D"\nbatch = "P30D"\nconsumer_records = 500\n'
+        )
+    with ExitStack() as cleanup:
+        drill = Drill(settings, cleanup)
+        cleanup.callback(drill.run, "down")
+        drill.must("up")
+        drill.must("stream", "start")
+        writer = drill.background("write-online")
+        drill.background("report", "--serve", "--port", settings.report.port)
+        drill.send(DAYS - 1)
+        for n in range(DAYS - 1):
+            drill.serve(FIRST + n * DAY)
+        assert eventually(lambda: ready(f"http://127.0.0.1:{settings.report.port}/healthz"))
+        assert eventually(lambda: drill.run("check", "freshness").returncode == 0, 2 * PATIENCE)
+        clean = drill.told(LAST - DAY)
+        # A writer that is stuck, not gone.
+        os.kill(writer.pid, signal.SIGSTOP)
+        cleanup.callback(os.kill, writer.pid, signal.SIGCONT)
+        drill.send(DAYS, "--plant", "all")
+        drill.serve(LAST)
+        yield clean, drill.told(LAST)
+    assert left_running(settings.home) == []
+
+
+def test_a_day_on_which_nothing_went_wrong_has_nothing_to_tell(days: tuple[Told, Told]) -> None:
+    clean, _ = days
+    assert clean.exits == dict.fromkeys(CHECKS, 0)
+    assert clean.wrong == {}
+    assert 'playhead_check_ok{check="quality"' in clean.metrics
+    assert not [line for line in clean.metrics.splitlines() if line.startswith("playhead_check_ok") and " 0.0" in line]
+
+
+PLANTED = {
+    "null-burst": ("quality", "events", "null_rise(artist_id)"),
+    "doubled-partition": ("quality", "events", "doubled"),
+    "catalogue-gap": ("quality", "events", "known(track)"),
+    "shifted": ("drift", "listener__skip_rate_1h", "psi"),
+    "volume-drop": ("quality", "events", "volume"),
+    "poisoned-producer": ("accounts", "events", "refused"),
+    "stalled writer": ("freshness", WRITER, "records"),
+}
+HOURS = {
+    "null-burst": 3,
+    "doubled-partition": 6,
+    "catalogue-gap": 9,
+    "shifted": 0,
+    "volume-drop": 18,
+    "poisoned-producer": 21,
+}
+
+
+@pytest.mark.parametrize("defect", PLANTED)
+def test_what_went_wrong_is_told_with_its_place_and_its_hour(days: tuple[Told, Told], defect: str) -> None:
+    _, bad = days
+    about = PLANTED[defect]
+    check, subject, measure = about
+    assert bad.exits[check] == 1
+    assert about in bad.wrong, sorted(bad.wrong)
+    if defect in HOURS:
+        since = bad.wrong[about].since
+        assert since is not None
+        # Of a volume the hours before tell no less: it is searched in several hours in a row.
+        assert abs(since - (MIDNIGHT + timedelta(hours=HOURS[defect]))) <= timedelta(hours=2 * (measure == "volume"))
+    label = f'check="{check}",measure="{measure}",subject="{subject}"'
+    assert f"playhead_check_ok{{{label}}} 0.0" in bad.metrics
+    assert f"playhead_check_since_timestamp_seconds{{{label}}}" in bad.metrics
+    facts = bad.page
+    assert subject.replace("_", "_<wbr>") in facts or subject in facts
+
+
+def test_the_page_says_who_is_affected(days: tuple[Told, Told]) -> None:
+    _, bad = days
+    assert "listener_v1" in bad.page and "artist__plays_1h".replace("_", "_<wbr>") in bad.page
+
+
+def test_what_no_defect_has_touched_has_not_drifted(days: tuple[Told, Told]) -> None:
+    _, bad = days
+    drifted = {subject for check, subject, measure in bad.wrong if (check, measure) == ("drift", "psi")}
+    assert "listener__skip_rate_1h" in drifted
+    assert not {name for name in drifted if name.startswith(("item__", "track_item__", "listener__likes"))}
