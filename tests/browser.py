@@ -53,11 +53,22 @@ class Opened:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def axe(self) -> list[str]:
-        """What axe finds serious or critical, with its first place."""
-        found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+    def axe(self, rule: str | None = None) -> list[str]:
+        """What axe finds serious or critical, with its first place; by one rule, or all when None."""
+        options = {"resultTypes": ["violations"]} | ({} if rule is None else {"runOnly": [rule]})
+        found = Axe().run(self.page, options=options).response["violations"]
         bad = (each for each in found if each["impact"] in ("serious", "critical"))
         return [f"{each['id']}: {each['nodes'][0]['html']}" for each in bad]
+
+    @property
+    def ground(self) -> str:
+        """The colour behind everything."""
+        return str(self.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    @property
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     def open_all(self) -> None:
         """Open everything that can be opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from playhead.checks.readings import Reading, Standing
-from playhead.config import Settings
+from playhead.config import PROJECT, Settings
 from playhead.declarations import load_declarations
 from playhead.report.batch_days import Calendar, State, calendar_of
 from playhead.report.chart import chart_of
@@ -18,7 +19,7 @@ from playhead.report.drift import drift_views, drifted
 from playhead.report.facts import Facts, Flink, LakeTable, Published
 from playhead.report.gather import gather
 from playhead.report.page import render
-from playhead.report.problem import Problem, Stage
+from playhead.report.problem import Problem, Runbook, Stage
 from playhead.report.problems import problems_of
 from playhead.report.stages import Finding, Override, Verdict
 from tests.homes import DAY, NOW
@@ -205,6 +206,11 @@ def test_the_calendar_says_what_became_of_each_day(nothing: Facts) -> None:
     assert len(states) == 91 and calendar.weeks[-1] == date(2025, 3, 3)
     assert dict(calendar.notable)[State.MISSING] == ["2025-03-02", "2025-03-06"]
     assert "2025-03-03 by ada, “the holiday”." in " ".join(render(facts).split())
+
+
+def test_the_runbook_has_every_part_that_the_page_names() -> None:
+    headings = re.findall(r"^#+ (.+)$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    assert {part.value for part in Runbook} <= {heading.lower().replace(" ", "-") for heading in headings}
 
 
 def test_a_home_without_events_has_no_calendar(nothing: Facts) -> None:

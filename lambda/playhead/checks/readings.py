@@ -168,7 +168,7 @@ def _standings(history: pa.Table) -> list[Standing]:
 
     with duckdb.connect() as connection:
         # Else moments come back in the zone of the machine.
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         connection.register("history", history)
         found = connection.sql(_STANDINGS).to_arrow_table()
     # Many values are of few moments.

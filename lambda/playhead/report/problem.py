@@ -27,6 +27,31 @@ class Stage(StrEnum):
     SKEW = "Skew check"
 
 
+class Runbook(StrEnum):
+    """A part of `docs/runbook.md`, by its anchor."""
+
+    JOB_NOT_RUNNING = "jobnotrunning"
+    JOB_RESTARTS = "jobrestarts"
+    CHECKPOINT_OLD = "checkpointold"
+    WATERMARK_LAG = "watermarklag"
+    LAKE_LAG = "lakelag"
+    CONSUMER_LAG = "consumerlag"
+    NO_EVENTS = "noevents"
+    DEAD_LETTERS = "deadletters"
+    WRITER_DOWN = "writerdown"
+    WRITER_FAILURES = "writerfailures"
+    ONLINE_LAG = "onlinelag"
+    SERVED_VECTORS_LOST = "servedvectorslost"
+    SERVED_LOG_LAG = "servedloglag"
+    BATCH_DAY_MISSING = "batchdaymissing"
+    FRESHNESS_MISSED = "freshnessmissed"
+    QUALITY_FAILED = "qualityfailed"
+    SKEW = "skew"
+    DRIFT = "drift"
+    CHECK_FAILED = "checkfailed"
+    SOURCE_UNREAD = "sourceunread"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One of several things that are wrong alike: its subject, how it is in words, and since when."""
@@ -44,7 +69,7 @@ class Problem:
         title: what, in a few words.
         detail: numbers, names, and what can be done.
         section: the part of the page that has more.
-        runbook: the part of `docs/runbook.md` that says what to do.
+        runbook: where it stands what to do.
         stage: where on the data's way; null when on none of it.
         since: since when, aware UTC; null when nothing tells.
         subjects: what it is of, as readings name it; `affected` follows from them.
@@ -55,7 +80,7 @@ class Problem:
     title: str
     detail: str
     section: str
-    runbook: str
+    runbook: Runbook
     stage: Stage | None = None
     since: datetime | None = None
     subjects: tuple[str, ...] = ()

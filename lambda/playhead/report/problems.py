@@ -9,7 +9,7 @@ from itertools import groupby
 
 from playhead.lineage import EVENTS
 from playhead.report.facts import Facts, Job
-from playhead.report.problem import Problem, Stage
+from playhead.report.problem import Problem, Runbook, Stage
 from playhead.report.stages import Replay, Verdict
 from playhead.report.told import checked_problems, is_told, wrong
 from playhead.report.words import named
@@ -41,15 +41,17 @@ def _parts(facts: Facts) -> Iterator[Problem]:
                 title=f"{part.name} does not answer",
                 detail=f"{part.address}: {part.detail}",
                 section="stack",
-                runbook="sourceunread",
+                runbook=Runbook.SOURCE_UNREAD,
                 subjects=_groups(facts) if part.name == "redis" else _EVENTS,
             )
     for unread in facts.unread:
         yield Problem(
-            title=f"{unread.source} cannot be read", detail=unread.why, section="stack", runbook="sourceunread"
+            title=f"{unread.source} cannot be read", detail=unread.why, section="stack", runbook=Runbook.SOURCE_UNREAD
         )
     for name, why in facts.stages.problems.items():
-        yield Problem(title=f"Result {name} cannot be read", detail=why, section="freshness", runbook="sourceunread")
+        yield Problem(
+            title=f"Result {name} cannot be read", detail=why, section="freshness", runbook=Runbook.SOURCE_UNREAD
+        )
 
 
 def _replay(facts: Facts) -> Iterator[Problem]:
@@ -70,7 +72,7 @@ def _replayed(title: str, detail: str, replay: Replay) -> Problem:
         title=title,
         detail=detail,
         section="counts",
-        runbook="noevents",
+        runbook=Runbook.NO_EVENTS,
         stage=Stage.REPLAY,
         since=replay.at,
         subjects=_EVENTS,
@@ -85,18 +87,20 @@ def _job(facts: Facts) -> Iterator[Problem]:
         if not told:
             detail = "Nothing new gets to the lake or online; `playhead stream start` goes on from where it stopped."
             written = facts.lake.events.written if facts.lake.events else None
-            yield _of_job("The speed job is not running", detail, "jobnotrunning", since=written)
+            yield _of_job("The speed job is not running", detail, Runbook.JOB_NOT_RUNNING, since=written)
         return
     detail = f"Job {job.job_id}." + (f" Last failure: {job.failure}" if job.failure else "")
     if job.state != "RUNNING" and not told:
-        yield _of_job(f"The speed job is {job.state}", detail, "jobnotrunning", since=job.checkpoint)
+        yield _of_job(f"The speed job is {job.state}", detail, Runbook.JOB_NOT_RUNNING, since=job.checkpoint)
     if job.restarts:
         times = "once" if job.restarts == 1 else f"{job.restarts:,} times"
-        yield _of_job(f"The speed job was restarted {times}", detail, "jobrestarts")
+        yield _of_job(f"The speed job was restarted {times}", detail, Runbook.JOB_RESTARTS)
     yield from _checkpoint(facts, job)
 
 
-def _of_job(title: str, detail: str, runbook: str, *, section: str = "stack", since: datetime | None = None) -> Problem:
+def _of_job(
+    title: str, detail: str, runbook: Runbook, *, section: str = "stack", since: datetime | None = None
+) -> Problem:
     return Problem(
         title=title,
         detail=detail,
@@ -117,7 +121,9 @@ def _checkpoint(facts: Facts, job: Job) -> Iterator[Problem]:
             f"The last was started at {job.checkpoint:%Y-%m-%d %H:%M:%S} UTC, one is due every "
             f"{facts.checkpoint_seconds:g} s. Rows become visible in the lake at checkpoints."
         )
-        yield _of_job("Checkpoints have stopped", detail, "checkpointold", section="freshness", since=job.checkpoint)
+        yield _of_job(
+            "Checkpoints have stopped", detail, Runbook.CHECKPOINT_OLD, section="freshness", since=job.checkpoint
+        )
 
 
 def _accounts(facts: Facts) -> Iterator[Problem]:
@@ -153,7 +159,7 @@ def _twice(facts: Facts) -> Iterator[Problem]:
 
 def _of_counts(title: str, detail: str) -> Problem:
     return Problem(
-        title=title, detail=detail, section="counts", runbook="checkfailed", stage=Stage.EVENTS, subjects=_EVENTS
+        title=title, detail=detail, section="counts", runbook=Runbook.CHECK_FAILED, stage=Stage.EVENTS, subjects=_EVENTS
     )
 
 
@@ -172,7 +178,7 @@ def _dead_letters(facts: Facts) -> Iterator[Problem]:
             title=title,
             detail=detail,
             section="dead-letters",
-            runbook="deadletters",
+            runbook=Runbook.DEAD_LETTERS,
             stage=Stage.DEAD_LETTERS,
             subjects=_EVENTS,
         )
@@ -185,7 +191,9 @@ def _lake(facts: Facts) -> Iterator[Problem]:
             detail = f"{named(table.unreadable)}. Their rows are not in the counts."
             subjects = (name.rpartition("/")[2],)
             title = f"{files} of {name} cannot be read"
-            yield Problem(title=title, detail=detail, section="counts", runbook="sourceunread", subjects=subjects)
+            yield Problem(
+                title=title, detail=detail, section="counts", runbook=Runbook.SOURCE_UNREAD, subjects=subjects
+            )
 
 
 def _lags(facts: Facts) -> Iterator[Problem]:
@@ -196,15 +204,15 @@ def _lags(facts: Facts) -> Iterator[Problem]:
         if lag.records > MOST_LAG and not is_told(facts, "freshness", lag.group):
             detail = f"{lag.records:,} records of {lag.topic} are still to be read; does it run?"
             stage = ways.get(lag.topic)
-            yield _behind(f"{lag.group} is behind", detail, "consumerlag", stage, _EVENTS if stage else ())
+            yield _behind(f"{lag.group} is behind", detail, Runbook.CONSUMER_LAG, stage, _EVENTS if stage else ())
     topic = facts.topics["feature_rows"]
     rows = facts.kafka.topics.get(topic, 0)
     if rows > MOST_LAG and not any(lag.topic == topic for lag in facts.kafka.lags):
         detail = f"{rows:,} records of {topic} wait for it: `playhead write-online`."
-        yield _behind("No online writer has run", detail, "writerdown", Stage.ONLINE, _groups(facts))
+        yield _behind("No online writer has run", detail, Runbook.WRITER_DOWN, Stage.ONLINE, _groups(facts))
 
 
-def _behind(title: str, detail: str, runbook: str, stage: Stage | None, subjects: tuple[str, ...]) -> Problem:
+def _behind(title: str, detail: str, runbook: Runbook, stage: Stage | None, subjects: tuple[str, ...]) -> Problem:
     return Problem(title=title, detail=detail, section="stack", runbook=runbook, stage=stage, subjects=subjects)
 
 
@@ -214,11 +222,11 @@ def _serving(facts: Facts) -> Iterator[Problem]:
     lost = {name: count for name, count in serve.vectors.items() if name not in _GOOD_FATES and count} if serve else {}
     services = tuple(service.name for service in facts.services)
     for title, runbook, counts, ended, stage, subjects in (
-        ("Feature rows could not be written online", "writerfailures", refused, writer, Stage.ONLINE, _EVENTS),
-        ("Served vectors were not logged", "servedvectorslost", lost, serve, Stage.SERVED, services),
+        ("Feature rows could not be written online", Runbook.WRITER_FAILURES, refused, writer, Stage.ONLINE, _EVENTS),
+        ("Served vectors were not logged", Runbook.SERVED_VECTORS_LOST, lost, serve, Stage.SERVED, services),
         (
             "Served vectors were not landed",
-            "servedloglag",
+            Runbook.SERVED_LOG_LAG,
             landed.skipped if landed else {},
             landed,
             Stage.SERVED,
@@ -252,7 +260,7 @@ def _quality(facts: Facts) -> Iterator[Problem]:
             title=f"Quality of {suite} fails, {when}",
             detail=f"{len(names)} of {newest.expectations} expectations: {named(names)}.{kept}",
             section="quality",
-            runbook="qualityfailed",
+            runbook=Runbook.QUALITY_FAILED,
             stage=Stage.VIEWS,
             since=datetime.fromisoformat(days[0]).replace(tzinfo=UTC),
             subjects=tuple(dict.fromkeys(_subject(facts, suite, f.column) for each in own for f in each.failures)),
@@ -280,7 +288,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
             title=f"Daily views are {(newest - mark.end).days} days behind",
             detail=detail,
             section="freshness",
-            runbook="batchdaymissing",
+            runbook=Runbook.BATCH_DAY_MISSING,
             stage=Stage.VIEWS,
             since=mark.end + MOST_BATCH_LAG,
             subjects=daily,
@@ -293,7 +301,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
             title="Views were published with another declaration",
             detail=detail,
             section="declared",
-            runbook="batchdaymissing",
+            runbook=Runbook.BATCH_DAY_MISSING,
             stage=Stage.VIEWS,
             subjects=tuple(other),
         )
@@ -310,7 +318,7 @@ def _skew(facts: Facts) -> Iterator[Problem]:
             title="Served values differ from the offline store",
             detail=detail,
             section="skew",
-            runbook="skew",
+            runbook=Runbook.SKEW,
             stage=Stage.SKEW,
             since=min((each.serve_time for each in skew.differences), default=None),
             subjects=tuple(dict.fromkeys(f.feature for f in worst)),
@@ -325,7 +333,7 @@ def _backfill(facts: Facts) -> Iterator[Problem]:
             title="Backfill and archive differ",
             detail=_counted(other),
             section="training",
-            runbook="checkfailed",
+            runbook=Runbook.CHECK_FAILED,
             stage=Stage.ROWS,
             subjects=tuple(other),
         )

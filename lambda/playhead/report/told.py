@@ -9,7 +9,7 @@ from itertools import groupby
 from playhead.checks.readings import Reading, Standing
 from playhead.lineage import Affected
 from playhead.report.facts import Facts
-from playhead.report.problem import Item, Problem, Stage
+from playhead.report.problem import Item, Problem, Runbook, Stage
 from playhead.report.words import age, measured, named, plain
 
 SECTIONS = ("freshness", "quality", "skew", "drift")
@@ -19,15 +19,15 @@ OTHERS = "checks"
 """The section of all others."""
 
 _STAGES = {"quality": Stage.EVENTS, "drift": Stage.SERVED, "skew": Stage.SKEW}
-_RUNBOOK = {"quality": "qualityfailed", "skew": "skew", "drift": "drift"}
+_RUNBOOK = {"quality": Runbook.QUALITY_FAILED, "skew": Runbook.SKEW, "drift": Runbook.DRIFT}
 _LATE = {
-    "job": "jobnotrunning",
-    "checkpoint": "checkpointold",
-    "watermark": "watermarklag",
-    "lake": "lakelag",
-    "online": "onlinelag",
-    "batch": "batchdaymissing",
-    "events": "noevents",
+    "job": Runbook.JOB_NOT_RUNNING,
+    "checkpoint": Runbook.CHECKPOINT_OLD,
+    "watermark": Runbook.WATERMARK_LAG,
+    "lake": Runbook.LAKE_LAG,
+    "online": Runbook.ONLINE_LAG,
+    "batch": Runbook.BATCH_DAY_MISSING,
+    "events": Runbook.NO_EVENTS,
 }
 """Part that is late to its place in the runbook."""
 
@@ -120,10 +120,10 @@ def _title(check: str, told: Sequence[Standing], subjects: Sequence[str]) -> str
     return f"{title}: {many} are beyond what is allowed" + (f" in {plain(*families)}" if len(families) == 1 else "")
 
 
-def _runbook(check: str, subjects: Sequence[str]) -> str:
+def _runbook(check: str, subjects: Sequence[str]) -> Runbook:
     if check == "freshness":
-        return _LATE.get(subjects[0], "freshnessmissed") if len(subjects) == 1 else "freshnessmissed"
-    return _RUNBOOK.get(check, "checkfailed")
+        return _LATE.get(", ".join(subjects), Runbook.FRESHNESS_MISSED)
+    return _RUNBOOK.get(check, Runbook.CHECK_FAILED)
 
 
 def _detail(facts: Facts, alike: Sequence[Standing]) -> str:
