@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
+from playhead.checks import results
 from playhead.checks.readings import Standing, standings
 from playhead.config import Settings
 from playhead.days import DAY
@@ -39,6 +40,7 @@ FIRST = date(2025, 3, 3)
 DAYS = 9
 LAST = FIRST + (DAYS - 1) * DAY
 MIDNIGHT = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+USERS = 250
 SERVED = 250
 """Vectors of a day."""
 
@@ -76,11 +78,12 @@ class Drill:
         self.cleanup.callback(process.terminate)
         return process
 
-    def send(self, days: int, *options: str) -> None:
-        """Send the days up to one of them; those that were sent are duplicates, which the job drops."""
-        self.must("replay", "--generate", "--start", FIRST, "--days", days, *options)
-        last_ms = round((MIDNIGHT - (DAYS - days) * DAY + DAY).timestamp() * 1_000) - 1
-        cluster.wait_until_read(self.settings, last_ms, timeout=timedelta(minutes=15))
+    def send(self, first: date, days: int, *options: str) -> None:
+        """Send made-up days, and wait until they are in the lake."""
+        self.must("replay", "--generate", "--users", USERS, "--start", first, "--days", days, *options)
+        sent = results.load(self.settings, "replay")
+        assert sent is not None
+        cluster.wait_until_read(self.settings, sent["last_event_ms"], timeout=timedelta(minutes=15))
 
     def serve(self, day: date) -> None:
         """Vectors at moments of a day's events."""
@@ -155,7 +158,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]
         drill.must("stream", "start")
         writer = drill.background("write-online")
         drill.background("report", "--serve", "--port", settings.report.port)
-        drill.send(DAYS - 1)
+        drill.send(FIRST, DAYS - 1)
         for n in range(DAYS - 1):
             drill.serve(FIRST + n * DAY)
         assert eventually(lambda: ready(f"http://127.0.0.1:{settings.report.port}/healthz"))
@@ -164,7 +167,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]
         # A writer that is stuck, not gone.
         os.kill(writer.pid, signal.SIGSTOP)
         cleanup.callback(os.kill, writer.pid, signal.SIGCONT)
-        drill.send(DAYS, "--plant", "all")
+        drill.send(LAST, 1, "--plant", "all")
         drill.serve(LAST)
         yield clean, drill.told(LAST)
     assert left_running(settings.home) == []
