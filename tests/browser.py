@@ -70,9 +70,9 @@ class Opened:
         """By how many pixels the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
-    def open_all(self) -> None:
-        """Open everything that can be opened."""
-        self.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    def open(self, details: str = "details") -> None:
+        """Open everything that can be opened, or what a selector says of it."""
+        self.page.eval_on_selector_all(details, "all => all.forEach(each => { each.open = true })")
 
 
 @contextmanager

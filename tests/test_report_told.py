@@ -16,7 +16,7 @@ from playhead.declarations import load_declarations
 from playhead.report.batch_days import Calendar, State, calendar_of
 from playhead.report.chart import chart_of
 from playhead.report.drift import drift_views, drifted
-from playhead.report.facts import Facts, Flink, LakeTable, Published
+from playhead.report.facts import DeadLetters, Facts, Flink, Kafka, LakeTable, Published, Reason
 from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problem import Problem, Runbook, Stage
@@ -206,6 +206,17 @@ def test_the_calendar_says_what_became_of_each_day(nothing: Facts) -> None:
     assert len(states) == 91 and calendar.weeks[-1] == date(2025, 3, 3)
     assert dict(calendar.notable)[State.MISSING] == ["2025-03-02", "2025-03-06"]
     assert "2025-03-03 by ada, “the holiday”." in " ".join(render(facts).split())
+
+
+def test_dead_letters_have_the_commands_to_look_and_to_send_again(nothing: Facts) -> None:
+    reasons = (
+        Reason(name="missing_field:user_id", records=7, newest=NOW, example="playback-events/1/7"),
+        Reason(name="(no reason in its key)", records=1, newest=None, example="playback-events.dlq/0/3"),
+    )
+    letters = DeadLetters(records=8, read=8, repeated=0, reasons=reasons)
+    html = render(replace(nothing, kafka=Kafka(topics={}, lags=(), dead_letters=letters)))
+    commands = re.findall(r"<code>(playhead dlq [^<]+)</code>", html)
+    assert commands == ["playhead dlq show 1:7", "playhead dlq replay --reason missing_field:user_id"]
 
 
 def test_the_runbook_has_every_part_that_the_page_names() -> None:
