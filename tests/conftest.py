@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import cycle, islice
@@ -18,6 +19,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 from playhead import stack as local_stack
 from playhead.config import LOCALHOST, Settings, load_settings
+
+# Spark Connect, which Great Expectations imports, takes a main module without a file for its own doctests and ends the
+# process: the workers of a run in several processes have such a one.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 
 # How long an example takes says more of the machine than of the code.
 hypothesis_settings.register_profile(

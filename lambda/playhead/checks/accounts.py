@@ -27,6 +27,8 @@ from schemas.decode import CLOCK_HEADER, HEARTBEAT_HEADER, decode
 from schemas.tables import event_columns
 
 CHECK = "accounts"
+ADDS_UP, REFUSED = "adds_up", "refused"
+"""What is measured: whether every record has its place, and the share of the last day's that are dead letters."""
 
 _GROUP = "playhead-accounts"
 _BATCH = 10_000
@@ -87,11 +89,11 @@ class Accounts:
         """For the history."""
         counts = f"{self.records:,} records, {self.lake_rows:,} rows, {sum(self.dlq.values()):,} dead letters"
         return (
-            Reading(check=CHECK, subject="events", measure="adds_up", ok=self.adds_up, detail=counts),
+            Reading(check=CHECK, subject="events", measure=ADDS_UP, ok=self.adds_up, detail=counts),
             Reading(
                 check=CHECK,
                 subject="events",
-                measure="refused",
+                measure=REFUSED,
                 value=self.refused,
                 allowed=self.max_refused,
                 ok=self.refused <= self.max_refused,

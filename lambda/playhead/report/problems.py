@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from playhead.checks import accounts
 from playhead.lineage import EVENTS
 from playhead.report.facts import Facts, Job
 from playhead.report.problem import Problem, Runbook, Stage
@@ -143,7 +144,8 @@ def _accounts(facts: Facts) -> Iterator[Problem]:
     if differing or not found.adds_up:
         counted = f"Counted at {found.at:%Y-%m-%d %H:%M:%S} UTC; `playhead check accounts` counts again."
         detail = f"{'; '.join(differing) or 'The check says so'}. {counted}"
-        yield _of_counts("The counts do not add up", detail)
+        told = (each.since for each in wrong(facts, accounts.CHECK) if each.reading.measure == accounts.ADDS_UP)
+        yield replace(_of_counts("The counts do not add up", detail), since=next(told, None))
 
 
 def _twice(facts: Facts) -> Iterator[Problem]:
@@ -164,6 +166,8 @@ def _of_counts(title: str, detail: str) -> Problem:
 
 
 def _dead_letters(facts: Facts) -> Iterator[Problem]:
+    if is_told(facts, accounts.CHECK, "events", accounts.REFUSED):
+        return
     if facts.kafka is not None:
         letters = facts.kafka.dead_letters.records - facts.kafka.dead_letters.repeated
         records = facts.kafka.topics.get(facts.topics["events"], 0)

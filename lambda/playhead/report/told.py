@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 
+from playhead.checks import accounts
 from playhead.checks.readings import Reading, Standing
 from playhead.lineage import Affected
 from playhead.report.facts import Facts
@@ -15,11 +16,20 @@ from playhead.report.words import age, measured, named, plain
 SECTIONS = ("freshness", "quality", "skew", "drift")
 """Checks that have a section of their own."""
 
+DEAD_LETTERS = "dead-letters"
+"""The section of what `check accounts` tells: how many records are refused. What does not add up, a rule of the page
+tells with all its numbers."""
+
 OTHERS = "checks"
 """The section of all others."""
 
-_STAGES = {"quality": Stage.EVENTS, "drift": Stage.SERVED, "skew": Stage.SKEW}
-_RUNBOOK = {"quality": Runbook.QUALITY_FAILED, "skew": Runbook.SKEW, "drift": Runbook.DRIFT}
+_STAGES = {accounts.CHECK: Stage.DEAD_LETTERS, "quality": Stage.EVENTS, "drift": Stage.SERVED, "skew": Stage.SKEW}
+_RUNBOOK = {
+    accounts.CHECK: Runbook.DEAD_LETTERS,
+    "quality": Runbook.QUALITY_FAILED,
+    "skew": Runbook.SKEW,
+    "drift": Runbook.DRIFT,
+}
 _LATE = {
     "job": Runbook.JOB_NOT_RUNNING,
     "checkpoint": Runbook.CHECKPOINT_OLD,
@@ -37,9 +47,11 @@ _OLD = timedelta(hours=1)
 def section_of(check: str) -> str:
     """The part of the page that shows a check.
 
-    >>> section_of("drift"), section_of("accounts")
+    >>> section_of("drift"), section_of("shadow_scores")
     ('drift', 'checks')
     """
+    if check == accounts.CHECK:
+        return DEAD_LETTERS
     return check if check in SECTIONS else OTHERS
 
 
@@ -48,14 +60,17 @@ def wrong(facts: Facts, check: str | None = None) -> list[Standing]:
     return [each for each in facts.standings if not each.reading.ok and check in (None, each.reading.check)]
 
 
-def is_told(facts: Facts, check: str, subject: str) -> bool:
+def is_told(facts: Facts, check: str, subject: str, measure: str | None = None) -> bool:
     """Whether a check says that the subject is wrong: then no rule of the page needs to say it again."""
-    return any(each.reading.subject == subject for each in wrong(facts, check))
+    return any(
+        each.reading.subject == subject and measure in (None, each.reading.measure) for each in wrong(facts, check)
+    )
 
 
 def checked_problems(facts: Facts) -> Iterator[Problem]:
     """One for each check and measure with something wrong; one for drift, whose measures are all of the same."""
-    for _, alike in groupby(sorted(wrong(facts), key=_kind), key=_kind):
+    told = [each for each in wrong(facts) if each.reading.measure != accounts.ADDS_UP]
+    for _, alike in groupby(sorted(told, key=_kind), key=_kind):
         yield _problem(facts, list(alike))
 
 
