@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from deltalake import DeltaTable
+
+from playhead.checks import readings
 from playhead.checks.readings import Reading, record, standings
 from playhead.config import Settings
 
@@ -99,3 +103,14 @@ def test_a_history_of_ninety_days_and_200_features_is_read_at_once(settings: Set
     assert len(found) == 1_200
     assert {each.since for each in found} == {FIRST + 45 * DAY}
     assert {len(each.before) for each in found} == {90}
+
+
+def test_many_readings_are_few_files_and_stand_as_they_did(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "MOST_FILES", 5)
+    for day in range(14):
+        record(settings, [_psi(day, day / 50)], now=NOON + day * DAY)
+    table = DeltaTable(settings.lake / "checks" / "readings")
+    assert len(table.file_uris()) <= 5
+    [found] = standings(settings)
+    assert found.before == tuple(day / 50 for day in range(14))
+    assert found.since == FIRST + 11 * DAY

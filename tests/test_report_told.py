@@ -226,3 +226,14 @@ def test_the_runbook_has_every_part_that_the_page_names() -> None:
 
 def test_a_home_without_events_has_no_calendar(nothing: Facts) -> None:
     assert calendar_of(nothing) is None
+
+
+def test_too_many_refused_are_told_once_and_since_their_hour(nothing: Facts) -> None:
+    (problem,) = told(nothing, standing("accounts", "events", "refused", value=0.06, allowed=0.01))
+    assert (problem.section, problem.stage, problem.since) == ("dead-letters", Stage.DEAD_LETTERS, YESTERDAY)
+    assert problem.runbook == Runbook.DEAD_LETTERS
+    assert problem.affected.services == ("listener_v1",)
+
+
+def test_counts_that_do_not_add_up_are_told_by_the_page_with_their_numbers(nothing: Facts) -> None:
+    assert told(nothing, standing("accounts", "events", "adds_up", value=None, allowed=None)) == []

@@ -6,6 +6,7 @@ A check measures something of a subject and holds it against what is allowed; ea
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -36,6 +37,9 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `lake/checks/readings`, a Delta table by `check`."""
+
+MOST_FILES = 200
+"""So many files the history may have before it is made compact."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -108,6 +112,22 @@ def record(settings: Settings, readings: Sequence[Reading], *, now: datetime | N
     path = _path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_deltalake(path, pa.Table.from_pylist(rows, SCHEMA), mode="append", partition_by=["check"])
+    _compact(settings)
+
+
+def _compact(settings: Settings) -> None:
+    """A check of every minute writes as many files: when there are too many to read at once, they become few."""
+    from deltalake.exceptions import CommitFailedError
+
+    table = delta_table(_path(settings))
+    if table is None or len(table.file_uris()) <= MOST_FILES:
+        return
+    # Another check has just done it.
+    with contextlib.suppress(CommitFailedError):
+        table.optimize.compact()
+        # Files that no version of the last week has: whoever reads an older one meanwhile reads on.
+        table.vacuum(dry_run=False)
+        table.cleanup_metadata()
 
 
 def standings(settings: Settings, checks: Iterable[str] | None = None) -> list[Standing]:
