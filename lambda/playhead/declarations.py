@@ -90,7 +90,8 @@ def load_declarations(package: str = "features") -> Declarations:
     """Import the application's declarations.
 
     Args:
-        package: an importable package with `GROUPS`, `SERVICES`, `ON_DEMAND` and `QUALITY`.
+        package: an importable package with `GROUPS`, `SERVICES` and `ON_DEMAND`, and `QUALITY` if there are hand-written
+            expectations.
 
     Raises:
         ConfigError: no such package, or one without these names.
@@ -98,10 +99,11 @@ def load_declarations(package: str = "features") -> Declarations:
     """
     try:
         module = importlib.import_module(package)
-        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES), tuple(module.ON_DEMAND), module.QUALITY)
+        quality = getattr(module, "QUALITY", None)
+        return Declarations(tuple(module.GROUPS), tuple(module.SERVICES), tuple(module.ON_DEMAND), quality)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(
-            f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES, ON_DEMAND and QUALITY"
+            f"declarations: {error}", hint=f"a package {package!r} with GROUPS, SERVICES and ON_DEMAND"
         ) from error
 
 
