@@ -90,8 +90,8 @@ def load_declarations(package: str = "features") -> Declarations:
     """Import the application's declarations.
 
     Args:
-        package: an importable package with `GROUPS`, `SERVICES` and `ON_DEMAND`, and `QUALITY` if there are hand-written
-            expectations.
+        package: an importable package with `GROUPS`, `SERVICES` and `ON_DEMAND`, and `QUALITY` if it has expectations
+            of its own.
 
     Raises:
         ConfigError: no such package, or one without these names.
