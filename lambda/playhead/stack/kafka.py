@@ -94,7 +94,7 @@ def create_topics(kafka: KafkaSettings) -> tuple[str, ...]:
                 created.result(timeout=_TOPIC_SECONDS)
             except KafkaException as error:
                 raise StackError(f"topic {topic} at {kafka.servers} cannot be created: {error}") from error
-        _wait_for_leaders(admin, kafka, missing)
+        _wait_for_leaders(kafka, missing)
     return tuple(missing)
 
 
@@ -103,8 +103,11 @@ def _config(kafka: KafkaSettings, topic: str) -> dict[str, str]:
     return {"cleanup.policy": "compact"} if topic == kafka.replayed_topic else {}
 
 
-def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> None:
-    """A topic is there before its partitions answer: for a moment they have no leader."""
+def _wait_for_leaders(kafka: KafkaSettings, names: list[str]) -> None:
+    """A topic is there before its partitions answer: for a moment they have no leader.
+
+    A client remembers that there is none, for longer than there is: each look is a new one's.
+    """
     from confluent_kafka import KafkaError, KafkaException, TopicPartition
     from confluent_kafka.admin import OffsetSpec
 
@@ -121,7 +124,7 @@ def _wait_for_leaders(admin: Any, kafka: KafkaSettings, names: list[str]) -> Non
     asked = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in range(kafka.partitions)}
     while True:
         try:
-            for answer in admin.list_offsets(asked, request_timeout=_PROBE_SECONDS).values():
+            for answer in _admin(kafka).list_offsets(asked, request_timeout=_PROBE_SECONDS).values():
                 answer.result()
             return
         except KafkaException as error:
