@@ -123,8 +123,10 @@ def _wait_for_leaders(kafka: KafkaSettings, names: list[str]) -> None:
     deadline = time.monotonic() + _TOPIC_SECONDS
     asked = {TopicPartition(name, each): OffsetSpec.latest() for name in names for each in range(kafka.partitions)}
     while True:
+        # Held until it has answered: its answers never come when it is gone.
+        admin = _admin(kafka)
         try:
-            for answer in _admin(kafka).list_offsets(asked, request_timeout=_PROBE_SECONDS).values():
+            for answer in admin.list_offsets(asked, request_timeout=_PROBE_SECONDS).values():
                 answer.result()
             return
         except KafkaException as error:
