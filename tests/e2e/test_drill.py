@@ -10,10 +10,11 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -40,6 +41,7 @@ FIRST = date(2025, 3, 3)
 DAYS = 9
 LAST = FIRST + (DAYS - 1) * DAY
 MIDNIGHT = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+SERVICE = "listener_v1"
 USERS = 250
 SERVED = 250
 """Vectors of a day."""
@@ -85,38 +87,31 @@ class Drill:
         assert sent is not None
         cluster.wait_until_read(self.settings, sent["last_event_ms"], timeout=timedelta(minutes=15))
 
-    def serve(self, day: date) -> None:
-        """Vectors at moments of a day's events."""
-        rng = random.Random(f"served {day}")
-        events = ds.dataset(self.settings.lake / "events" / f"dt={day}", format="parquet", partitioning="hive")
-        plays = events.to_table(filter=pc.field("event_type") == "PLAY").to_pylist()
-        asked = rng.sample(plays, SERVED)
-        keys = ("user_id", "track_id", "artist_id")
-        times = [datetime.fromtimestamp(event["event_time_ms"] / 1_000, UTC) for event in asked]
-        spine = pa.table({key: [event[key] for event in asked] for key in keys} | {"event_timestamp": times})
-        folder = self.settings.home / "drill"
+    def serve(self, days: Sequence[date]) -> None:
+        """Vectors at moments of the days' events."""
+        folder, declared = self.settings.home / "drill", load_declarations()
         folder.mkdir(exist_ok=True)
-        pq.write_table(spine, folder / "spine.parquet")
-        self.must(
-            "training-set",
-            "--service",
-            "listener_v1",
-            "--spine",
-            folder / "spine.parquet",
-            "--output",
-            folder / "served.parquet",
-        )
-        rows = pq.read_table(folder / "served.parquet").to_pylist()
-        declared = load_declarations()
-        schema = served_schema(declared.service("listener_v1"), declared)
+        asked = [event for day in days for event in self.plays(day)]
+        times = [datetime.fromtimestamp(event["event_time_ms"] / 1_000, UTC) for event in asked]
+        keys = {key: [event[key] for event in asked] for key in ("user_id", "track_id", "artist_id")}
+        spine, output = folder / "spine.parquet", folder / "served.parquet"
+        pq.write_table(pa.table(keys | {"event_timestamp": times}), spine)
+        self.must("training-set", "--service", SERVICE, "--spine", spine, "--output", output)
+        schema = served_schema(declared.service(SERVICE), declared)
         log = [
             dict.fromkeys(schema.names)
             | {name: value for name, value in row.items() if name in schema.names}
-            | {"request_id": f"{day}-{n}", "serve_time": row["event_timestamp"], "dt": str(day)}
-            for n, row in enumerate(rows)
+            | {"request_id": f"r{n}-{time}", "serve_time": time, "dt": f"{time:%Y-%m-%d}"}
+            for n, (row, time) in enumerate(zip(pq.read_table(output).to_pylist(), times, strict=True))
         ]
-        path = self.settings.lake / "served" / "listener_v1"
+        path = self.settings.lake / "served" / SERVICE
         write_deltalake(path, pa.Table.from_pylist(log, schema), mode="append", partition_by=["dt"])
+
+    def plays(self, day: date) -> list[dict[str, Any]]:
+        """Some of a day's."""
+        events = ds.dataset(self.settings.lake / "events" / f"dt={day}", format="parquet", partitioning="hive")
+        found = events.to_table(filter=pc.field("event_type") == "PLAY").to_pylist()
+        return random.Random(f"served {day}").sample(found, SERVED)
 
     def told(self, day: date) -> Told:
         """Run every check, and look at the page."""
@@ -155,12 +150,12 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]
         drill = Drill(settings, cleanup)
         cleanup.callback(drill.run, "down")
         drill.must("up")
+        drill.must("features", "apply")
         drill.must("stream", "start")
         writer = drill.background("write-online")
         drill.background("report", "--serve", "--port", settings.report.port)
         drill.send(FIRST, DAYS - 1)
-        for n in range(DAYS - 1):
-            drill.serve(FIRST + n * DAY)
+        drill.serve([FIRST + n * DAY for n in range(DAYS - 1)])
         assert eventually(lambda: ready(f"http://127.0.0.1:{settings.report.port}/healthz"))
         assert eventually(lambda: drill.run("check", "freshness").returncode == 0, 2 * PATIENCE)
         clean = drill.told(LAST - DAY)
@@ -168,7 +163,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]
         os.kill(writer.pid, signal.SIGSTOP)
         cleanup.callback(os.kill, writer.pid, signal.SIGCONT)
         drill.send(LAST, 1, "--plant", "all")
-        drill.serve(LAST)
+        drill.serve([LAST])
         yield clean, drill.told(LAST)
     assert left_running(settings.home) == []
 
@@ -221,7 +216,7 @@ def test_what_went_wrong_is_told_with_its_place_and_its_hour(days: tuple[Told, T
 
 def test_the_page_says_who_is_affected(days: tuple[Told, Told]) -> None:
     _, bad = days
-    assert "listener_v1" in bad.page and "artist__plays_1h".replace("_", "_<wbr>") in bad.page
+    assert SERVICE in bad.page and "artist__plays_1h".replace("_", "_<wbr>") in bad.page
 
 
 def test_what_no_defect_has_touched_has_not_drifted(days: tuple[Told, Told]) -> None:
