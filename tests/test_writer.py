@@ -38,6 +38,7 @@ class Topic:
 
     batches: list[list[Record]]
     happened: list[str] = field(default_factory=list)
+    behind: dict[int, int] = field(default_factory=dict)
 
     def poll(self, _limit: int, _seconds: float) -> list[Record]:
         return self.batches.pop(0) if self.batches else []
@@ -51,7 +52,7 @@ class Topic:
         return True
 
     def lag(self) -> dict[int, int]:
-        return {}
+        return self.behind
 
 
 @dataclass
@@ -141,3 +142,12 @@ def test_an_error_that_repeats_is_logged_every_ten_seconds() -> None:
         for _ in range(5):
             errors(Refused())
     assert [entry["code"] for entry in logged] == ["_TRANSPORT", "_TRANSPORT"]
+
+
+@pytest.mark.parametrize(("behind", "is_late"), [({0: 0, 1: 0}, False), ({0: 0, 1: 3}, True), ({}, True)])
+def test_who_has_nothing_left_to_write_is_not_late(behind: dict[int, int], is_late: bool) -> None:
+    topic, stop = Topic([[row("a")], []], behind=behind), Event()
+    writer = writer_of(topic, Store(topic.happened), stop=stop)
+    writer.run(until_caught_up=True)
+    late = writer._metrics.lag_seconds._value.get()
+    assert (late > 0) == is_late

@@ -105,7 +105,8 @@ class WriterMetrics:
         self.rows = Metric(f"{name}_rows", "Feature rows read, by outcome", ["outcome"], registry=registry)
         self.batch = Histogram(f"{name}_batch_seconds", "From the records in hand to the commit", registry=registry)
         self.lag_messages = Gauge(f"{name}_lag_messages", "Records still to be read", ["partition"], registry=registry)
-        self.lag_seconds = Gauge(f"{name}_lag_seconds", "Age of the newest record when written", registry=registry)
+        age = "Age of the newest record when written; 0 when none is left"
+        self.lag_seconds = Gauge(f"{name}_lag_seconds", age, registry=registry)
         self.failures = Metric(f"{name}_failures", "Writes and commits that failed", ["system"], registry=registry)
 
 
@@ -143,12 +144,19 @@ class Writer:
             if records:
                 self._handle(records)
             else:
-                self._check_patience("no records and no end of the topic")
+                self._rest()
             self._report()
 
     def summary(self) -> WriterSummary:
         """What was done so far."""
         return WriterSummary(dict(self._outcomes), time.monotonic() - self._started)
+
+    def _rest(self) -> None:
+        """Nothing came. Who has nothing left to write is not behind, however late the last rows were."""
+        self._check_patience("no records and no end of the topic")
+        behind = self._reader.lag()
+        if behind and not any(behind.values()):
+            self._metrics.lag_seconds.set(0)
 
     def _handle(self, records: Sequence[Any]) -> None:
         with self._metrics.batch.time():
