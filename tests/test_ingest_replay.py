@@ -63,7 +63,7 @@ class FakeKafka:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     fake = FakeKafka()
-    monkeypatch.setattr(replay_module, "_producer", lambda _settings, *, paced: fake)
+    monkeypatch.setattr(replay_module, "producer_of", lambda _settings, *, paced: fake)
     return fake
 
 
