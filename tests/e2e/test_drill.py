@@ -155,7 +155,8 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Told, Told]
         writer = drill.background("write-online")
         drill.background("report", "--serve", "--port", settings.report.port)
         drill.send(FIRST, DAYS - 1)
-        drill.serve([FIRST + n * DAY for n in range(DAYS - 1)])
+        # Not on the first days: lists of the last tracks are still growing then, which is drift.
+        drill.serve([FIRST + n * DAY for n in range(3, DAYS - 1)])
         assert eventually(lambda: ready(f"http://127.0.0.1:{settings.report.port}/healthz"))
         assert eventually(lambda: drill.run("check", "freshness").returncode == 0, 2 * PATIENCE)
         clean = drill.told(LAST - DAY)
