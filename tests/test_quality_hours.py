@@ -109,3 +109,8 @@ def test_hours_that_are_not_over_are_not_judged() -> None:
     assert [one.since.hour for one in hours] == [0, 1, 2]
     usual = Usual(rows=((300,) * 24,) * 4)
     assert [row["volume"] for row in profile(hours, usual, CHECKS)] == [0.0, 0.0, 0.0]
+
+
+def test_a_table_of_few_rows_is_not_judged_by_its_volume() -> None:
+    usual = Usual(rows=((20,) * 24, (18,) * 24))
+    assert found([100] * 24, usual) == {}

@@ -43,7 +43,7 @@ LAST = FIRST + (DAYS - 1) * DAY
 MIDNIGHT = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
 SERVICE = "listener_v1"
 USERS = 250
-SERVED = 250
+SERVED = 400
 """Vectors of a day."""
 
 CHECKS = ("quality", "drift", "accounts", "freshness")
@@ -181,7 +181,7 @@ PLANTED = {
     "null-burst": ("quality", "events", "null_rise(artist_id)"),
     "doubled-partition": ("quality", "events", "doubled"),
     "catalogue-gap": ("quality", "events", "known(track)"),
-    "shifted": ("drift", "listener__skip_rate_1h", "psi"),
+    "shifted": ("drift", "listener__completion_rate_1h", "psi"),
     "volume-drop": ("quality", "events", "volume"),
     "poisoned-producer": ("accounts", "events", "refused"),
     "stalled writer": ("freshness", WRITER, "records"),
@@ -223,5 +223,5 @@ def test_the_page_says_who_is_affected(days: tuple[Told, Told]) -> None:
 def test_what_no_defect_has_touched_has_not_drifted(days: tuple[Told, Told]) -> None:
     _, bad = days
     drifted = {subject for check, subject, measure in bad.wrong if (check, measure) == ("drift", "psi")}
-    assert "listener__skip_rate_1h" in drifted
+    assert "listener__completion_rate_1h" in drifted
     assert not {name for name in drifted if name.startswith(("item__", "track_item__", "listener__likes"))}

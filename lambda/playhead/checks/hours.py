@@ -31,6 +31,8 @@ DAYS_BACK = 7
 _TOGETHER_HOURS = (1, 3, 6)
 _SURPRISE = 8.0
 """Of what chance does not explain: the negative logarithm of its chance, about one in three thousand."""
+FEWEST_ROWS = 750
+"""On a usual day, of a table whose volume is judged: fewer are some thirty sessions, which chance may double."""
 _SESSION_EVENTS = 30.0
 """Dispersion where there are no two days to take it from: about so many events come together."""
 
@@ -177,7 +179,7 @@ def by_hour(day: date, counts: Mapping[datetime, Counts], until: datetime, step:
 def _volume(rows: Sequence[int], usual: Usual | None, checks: CheckSettings) -> list[float | None]:
     """Of hours with too few or too many rows, their share of what is usual."""
     found: list[float | None] = [None] * len(rows)
-    if usual is None:
+    if usual is None or sum(usual.typical) < FEWEST_ROWS:
         return found
     typical, own = usual.typical[: len(rows)], list(rows)
     if len(typical) < len(own):  # only days are known: each hour is judged as its day

@@ -50,7 +50,7 @@ def _skipped(event: EventRow, _rng: random.Random) -> Iterator[EventRow]:
 
 
 def _unknown_track(event: EventRow, rng: random.Random) -> Iterator[EventRow]:
-    unknown = event.get("track_id") is not None and rng.random() < 0.3
+    unknown = event.get("track_id") is not None and rng.random() < 0.8
     yield {**event, "track_id": f"track-new-{rng.randrange(50):02d}"} if unknown else event
 
 
