@@ -43,7 +43,7 @@ LAST = FIRST + (DAYS - 1) * DAY
 MIDNIGHT = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
 SERVICE = "listener_v1"
 USERS = 250
-SERVED = 400
+SERVED = 250
 """Vectors of a day."""
 
 CHECKS = ("quality", "drift", "accounts", "freshness")

@@ -50,8 +50,8 @@ def _skipped(event: EventRow, _rng: random.Random) -> Iterator[EventRow]:
 
 
 def _unknown_track(event: EventRow, rng: random.Random) -> Iterator[EventRow]:
-    unknown = event.get("track_id") is not None and rng.random() < 0.8
-    yield {**event, "track_id": f"track-new-{rng.randrange(50):02d}"} if unknown else event
+    new = f"track-new-{rng.randrange(50):02d}"
+    yield event if event.get("track_id") is None else {**event, "track_id": new}
 
 
 def _poisoned(event: EventRow, rng: random.Random) -> Iterator[EventRow | bytes]:
@@ -66,7 +66,7 @@ def _poisoned(event: EventRow, rng: random.Random) -> Iterator[EventRow | bytes]
 DEFECTS: Mapping[str, Defect] = {
     "null-burst": Defect(what="events lose their artist_id", hours=(3, 6), make=_without_artist),
     "doubled-partition": Defect(what="a partition's events come twice, under new ids", hours=(6, 9), make=_doubled),
-    "catalogue-gap": Defect(what="tracks that no dimension knows", hours=(9, 12), make=_unknown_track),
+    "catalogue-gap": Defect(what="only tracks that no dimension knows", hours=(9, 12), make=_unknown_track),
     "shifted": Defect(what="whoever heard a track to its end skips it", hours=(12, 18), make=_skipped),
     "volume-drop": Defect(what="four of five events are lost", hours=(18, 21), make=_lost),
     "poisoned-producer": Defect(what="a broken message beside every other event", hours=(21, 24), make=_poisoned),
