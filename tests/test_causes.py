@@ -14,10 +14,11 @@ import pytest
 from features.entities import is_play, is_skip
 from playhead.checks.causes import Attributed, Cause, attribute
 from playhead.checks.skew import Skew
-from playhead.config import CheckSettings, Settings
+from playhead.config import Settings
 from playhead.days import begin_ms_of
 from playhead.declarations import Declarations
 from playhead.declare import Count, FeatureGroup, sliding
+from playhead.objectives import CheckSettings
 from playhead.relations import DAY_MS
 from playhead.serving.registry import apply
 from playhead.serving.served_table import served_schema

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from playhead.checks import results
 from playhead.checks.drift import Drift, check_drift, measured_of
 from playhead.checks.readings import standings
 from playhead.cli import app
-from playhead.config import DriftSettings, Settings
+from playhead.config import Settings
 from playhead.days import DAY
 from playhead.declarations import load_declarations
 from playhead.errors import InputError, UnknownName
 from playhead.labels import LABELS
+from playhead.objectives import DriftSettings
 from playhead.serving.scores import SCORES, land_scores
 from playhead.serving.served_table import served_schema
 from tests.conftest import settings_on_free_ports
@@ -37,6 +39,7 @@ KNOWN = 8
 CLEAN, SHIFTED, NULLS, GENRE, QUIET = (FIRST + (KNOWN + n) * DAY for n in range(5))
 PERIOD = (FIRST, CLEAN - DAY)
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
+CHECKED = itertools.count()
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -98,7 +101,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def check(settings: Settings, *days: date, **given: Any) -> Drift:
-    return check_drift(settings, load_declarations(), [SERVICE], days=days, now=NOW, **given)
+    # Each check is later than the one before: of two of the same moment none is the last.
+    now = NOW + timedelta(minutes=next(CHECKED))
+    return check_drift(settings, load_declarations(), [SERVICE], days=days, now=now, **given)
 
 
 def failed(drift: Drift) -> list[tuple[date, str, str]]:

@@ -22,10 +22,11 @@ from playhead.checks import freshness
 from playhead.checks.freshness import MEASURED, Look, State, check_freshness, measure, newest_event_ms
 from playhead.checks.readings import standings
 from playhead.cli import app
-from playhead.config import FreshnessSettings, MetricsSettings, Settings
+from playhead.config import MetricsSettings, Settings
 from playhead.errors import InputError, StackError
 from playhead.ingest.trace import Tracer
 from playhead.metrics import metrics_text, serve_metrics
+from playhead.objectives import FreshnessSettings
 from playhead.published import Published, write_mark
 from playhead.report.facts import DeadLetters, Kafka, Lag, Reason
 from playhead.serving import events_tail

@@ -52,6 +52,8 @@ ALONE = (
     "oracle",
     "services",
     "errors",
+    "section",
+    "objectives",
     "config",
 )
 """Modules that every layer stands on."""

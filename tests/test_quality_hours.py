@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from playhead.checks.hours import Counts, Usual, by_hour, profile
-from playhead.config import CheckSettings
+from playhead.objectives import CheckSettings
 
 DAY = datetime(2026, 3, 9, tzinfo=UTC)
 CHECKS = CheckSettings()

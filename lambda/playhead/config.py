@@ -12,13 +12,15 @@ import os
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from playhead.errors import ConfigError
+from playhead.objectives import CheckSettings, FreshnessSettings
+from playhead.section import Section
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that holds `features/`, `jobs/` and `feature_repo/`."""
@@ -28,11 +30,7 @@ LOCALHOST = "127.0.0.1"
 _SECRETS = {"password", "tokens"}
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KafkaSettings(_Section):
+class KafkaSettings(Section):
     """The broker. In `local` mode it is started on `port`; in `cluster` mode `bootstrap_servers` says where it is."""
 
     port: int = 19092
@@ -88,7 +86,7 @@ class KafkaSettings(_Section):
         return conf
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """The online store: any server that speaks the Redis protocol, or with `cluster` a Redis Cluster, of which host and
     port are any node's."""
 
@@ -114,7 +112,7 @@ class RedisSettings(_Section):
         return conf
 
 
-class FlinkSettings(_Section):
+class FlinkSettings(Section):
     """The speed layer's cluster. `state_backend`: heap while state fits in memory, rocksdb when it does not."""
 
     host: str = LOCALHOST
@@ -131,7 +129,7 @@ class FlinkSettings(_Section):
     Flink's reporter listens on every interface, and cannot be told otherwise."""
 
 
-class StreamSettings(_Section):
+class StreamSettings(Section):
     """What the speed job promises about time and duplicates."""
 
     allowed_lateness: timedelta = timedelta(seconds=1)
@@ -143,7 +141,7 @@ class StreamSettings(_Section):
     max_message_bytes: int = 65_536
 
 
-class SparkSettings(_Section):
+class SparkSettings(Section):
     """The batch layer's session."""
 
     master: str = "local[2]"
@@ -151,7 +149,7 @@ class SparkSettings(_Section):
     shuffle_partitions: int = 4
 
 
-class OfflineSettings(_Section):
+class OfflineSettings(Section):
     """Training sets. `engine`: duckdb on one machine, spark past it."""
 
     engine: Literal["duckdb", "spark"] = "duckdb"
@@ -161,7 +159,7 @@ class OfflineSettings(_Section):
     """Rows of the spine that are joined and held at once; every such slice reads the lake anew."""
 
 
-class ServeSettings(_Section):
+class ServeSettings(Section):
     """The feature server and the metrics of the long-running processes."""
 
     host: str = LOCALHOST
@@ -175,44 +173,7 @@ class ServeSettings(_Section):
     writer_metrics_port: int = 18091
 
 
-Measure: TypeAlias = Literal["psi", "kl", "js", "null_shift", "volume", "label_rate"]
-"""What drift is measured by; see `playhead.checks.drift`."""
-
-
-class DriftSettings(_Section):
-    """When a day is unlike its reference. None: measured only."""
-
-    reference_days: int = Field(default=28, ge=1)
-    """Days before a day that it is compared with."""
-    min_samples: int = Field(default=50, ge=1)
-    """What counts as fewer independent rows, of the day or of the reference, is not judged."""
-    max_psi: float | None = Field(default=0.2, ge=0)
-    max_kl: float | None = Field(default=None, ge=0)
-    """In nats."""
-    max_js: float | None = Field(default=None, ge=0, le=1)
-    """In bits."""
-    max_null_shift: float | None = Field(default=0.05, ge=0, le=1)
-    """How far the share of nulls may move."""
-    max_volume: float | None = Field(default=2.0, ge=1)
-    """How many times as many rows as on the mean day of the reference there may be, or as few."""
-    max_label_rate: float | None = Field(default=0.05, ge=0, le=1)
-    """How far the share of rows with a label may move."""
-    of: dict[str, dict[Measure, float]] = {}
-    """The same of one subject: `view__feature`, a service, a label, `service/model` of scores."""
-    min_auc: float | None = Field(default=None, ge=0, le=1)
-    """The least AUC of a model's validation before it has to be trained again."""
-
-    def allowed(self, subject: str, measure: Measure) -> float | None:
-        """What a measure of a subject may be at most.
-
-        >>> DriftSettings(of={"listener__plays_1h": {"psi": 0.5}}).allowed("listener__plays_1h", "psi")
-        0.5
-        """
-        own: float | None = getattr(self, f"max_{measure}")
-        return self.of.get(subject, {}).get(measure, own)
-
-
-class ReportSettings(_Section):
+class ReportSettings(Section):
     """The page on call, `playhead report --serve`, on this machine alone."""
 
     port: int = 18090
@@ -220,55 +181,7 @@ class ReportSettings(_Section):
     """How often everything is asked and the page made anew."""
 
 
-class CheckSettings(_Section):
-    """What the checks allow."""
-
-    max_skew: float = Field(default=0.0, ge=0, le=1)
-    """Share of a feature's values that may differ, those aside whose rows were only on their way."""
-    skew: dict[str, float] = {}
-    """The same of one feature, `view__feature`."""
-    max_propagation_lag: timedelta = timedelta(seconds=10)
-    """How long rows may have been on their way, of 99 of 100 values that differ for it."""
-    max_refused: float = Field(default=0.01, ge=0, le=1)
-    """Share of the last day's records that may be dead letters."""
-    min_volume: float = Field(default=0.5, ge=0, le=1)
-    """Share of the usual number of rows that a day, or some hours of it, must have at least."""
-    max_volume: float = Field(default=1.7, ge=1)
-    """The same at most."""
-    max_null_rise: float = Field(default=0.2, ge=0, le=1)
-    """By how much an hour's share of nulls in a column may be above the usual share."""
-    max_doubled: float = Field(default=0.01, ge=0, le=1)
-    """Share of events that may say what another says under another id."""
-    min_known: float = Field(default=0.9, ge=0, le=1)
-    """Share of events whose key the dimension must know, e.g. the track the catalogue. 0: it need not."""
-    drift: DriftSettings = DriftSettings()
-
-
-class FreshnessSettings(_Section):
-    """How far each part may be behind. What is above `warn` of that is worth a look."""
-
-    warn: float = Field(default=0.8, gt=0, le=1)
-    lake: timedelta = timedelta(minutes=1)
-    """From the newest event of the topic back to the newest in the lake, by event time; of traced events, from sending
-    to the lake, 99 of 100."""
-    online: timedelta = timedelta(seconds=10)
-    """From a feature row's record to its write, as the writer measures it; of traced events, from sending to Redis."""
-    watermark: timedelta = timedelta(minutes=1)
-    """From the newest record of the topic back to the speed job's watermark, by event time."""
-    checkpoint: timedelta = timedelta(minutes=1)
-    """Since the start of the last completed checkpoint, by the clock."""
-    consumer_records: int = Field(default=10_000, ge=0)
-    """Records that a consumer group has still to read."""
-    batch: timedelta = timedelta(days=2)
-    """From the newest event in the lake back to the end of the last published day: longer, and long windows are
-    refused."""
-    served_log: timedelta = timedelta(minutes=5)
-    """From the newest served vector back to the first that has not landed."""
-    events: timedelta | None = None
-    """Since the newest record of the events topic, by the clock; None in a replay of the past, which is always old."""
-
-
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Prometheus: what `playhead metrics` serves, and what jobs and checks tell."""
 
     port: int = 18092

@@ -17,11 +17,12 @@ from playhead.batch.tables import count_rows, table_days
 from playhead.checks.hours import Counts, Usual, by_hour, days_to_compare, profile
 from playhead.checks.suites import may_be_null
 from playhead.checks.usual import Footer, footers, hour_of, other_types, usual
-from playhead.config import CheckSettings, Settings
+from playhead.config import Settings
 from playhead.days import begin_ms_of
 from playhead.declare import VALID_FROM_MS, Dimension
 from playhead.dimensions import table_name, table_path
 from playhead.lake_files import event_days
+from playhead.objectives import CheckSettings
 from schemas.tables import event_columns, lake_columns
 
 HOUR = timedelta(hours=1)

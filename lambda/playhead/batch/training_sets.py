@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,17 @@ from playhead.serving.spine import EVENT_TIMESTAMP, keys_of
 
 VALUES_IN_PROCESS = 20_000_000
 """Rows times columns of a set that is read into this process; a larger one is judged on Spark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A suite of the rows of files, what tells rows apart, the columns that are compared, and what was measured."""
+
+    files: Sequence[Path]
+    suite: Suite
+    keys: Sequence[str]
+    pairs: Sequence[tuple[str, str]]
+    profile: Profile
 
 
 def check_training_set(
@@ -67,7 +79,7 @@ def check_training_set(
     pairs = [pair for names in by_measure for pair in pairwise(names)]
     rows = sum(one.rows for one in found)
     judge = _in_process if rows * len(types) <= VALUES_IN_PROCESS else _on_spark
-    verdict = judge(settings, files, suite, keys, pairs, profile)
+    verdict = judge(settings, _Asked(files=files, suite=suite, keys=keys, pairs=pairs, profile=profile))
     at = now or datetime.now(UTC)
     data_docs.write(settings, [(verdict, None)], now=at)
     record(settings, [(verdict, None)], now=at)
@@ -99,35 +111,21 @@ def _growing(declarations: Declarations, name: str, there: Collection[str]) -> l
     return [columns for columns in found if columns]
 
 
-def _in_process(
-    settings: Settings,
-    files: Sequence[Path],
-    suite: Suite,
-    keys: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    profile: Profile,
-) -> Verdict:
-    frame = pq.read_table(files[0] if len(files) == 1 else list(files)).to_pandas()
-    frame[ROW_ID] = frame[[*keys, EVENT_TIMESTAMP]].astype("string").fillna("").agg(" ".join, axis=1)
+def _in_process(_settings: Settings, asked: _Asked) -> Verdict:
+    frame = pq.read_table(asked.files[0] if len(asked.files) == 1 else list(asked.files)).to_pandas()
+    frame[ROW_ID] = frame[[*asked.keys, EVENT_TIMESTAMP]].astype("string").fillna("").agg(" ".join, axis=1)
     frame[MOMENT_MS] = frame[EVENT_TIMESTAMP]
-    for shorter, longer in pairs:
+    for shorter, longer in asked.pairs:
         frame[growth(shorter, longer)] = frame[longer] - frame[shorter]
-    return validate(frame, suite, (), profile)
+    return validate(frame, asked.suite, (), asked.profile)
 
 
-def _on_spark(
-    settings: Settings,
-    files: Sequence[Path],
-    suite: Suite,
-    keys: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    profile: Profile,
-) -> Verdict:
+def _on_spark(settings: Settings, asked: _Asked) -> Verdict:
     with spark_session(settings) as spark:
-        frame = spark.read.parquet(*map(str, files))
-        parts = [f.coalesce(f.col(name).cast("string"), f.lit("")) for name in (*keys, EVENT_TIMESTAMP)]
+        frame = spark.read.parquet(*map(str, asked.files))
+        parts = [f.coalesce(f.col(name).cast("string"), f.lit("")) for name in (*asked.keys, EVENT_TIMESTAMP)]
         row_id = f.concat_ws(" ", *parts)
-        more = [(f.col(longer) - f.col(shorter)).alias(growth(shorter, longer)) for shorter, longer in pairs]
+        more = [(f.col(longer) - f.col(shorter)).alias(growth(shorter, longer)) for shorter, longer in asked.pairs]
         moment = f.unix_millis(f.col(EVENT_TIMESTAMP).cast("timestamp"))
         with cached(frame.select("*", row_id.alias(ROW_ID), moment.alias(MOMENT_MS), *more)) as rows:
-            return validate(rows, suite, (), profile)
+            return validate(rows, asked.suite, (), asked.profile)

@@ -28,12 +28,13 @@ from playhead.checks.judged import (
 )
 from playhead.checks.profiles import Measured, Origin, Profiles, profiles_of, profiles_of_file
 from playhead.checks.readings import Reading, record
-from playhead.config import DriftSettings, Settings
+from playhead.config import Settings
 from playhead.days import DAY
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup, FeatureService, OnDemand, SessionStart
 from playhead.errors import InputError
 from playhead.labels import LABELS
+from playhead.objectives import DriftSettings
 from playhead.on_demand import keys_of
 from playhead.serving.scores import scores_path
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from playhead.config import CheckSettings
 from playhead.days import DAY
+from playhead.objectives import CheckSettings
 
 SINCE = "since"
 """Column of a profile: the start of the hour, ISO 8601."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from playhead.checks.distributions import Profile, chance_rate, distance
-from playhead.config import DriftSettings, Measure
+from playhead.objectives import DriftSettings, Measure
 
 VOLUME_DAYS = 7
 """Days with rows that a reference has at least before a day's number of rows is judged: weekdays differ."""

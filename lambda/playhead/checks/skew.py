@@ -24,10 +24,11 @@ from playhead.checks import results
 from playhead.checks.causes import Attributed, Cause, attribute
 from playhead.checks.readings import Reading, record
 from playhead.columns import Column, Flags
-from playhead.config import CheckSettings, Settings
+from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
+from playhead.objectives import CheckSettings
 from playhead.pushed import pushed
 from playhead.serving.delta import delta_table, rows_of
 from playhead.serving.feast_offline import Cut

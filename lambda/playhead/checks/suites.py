@@ -15,10 +15,10 @@ import ibis.expr.operations as ops
 
 from playhead.checks import hours
 from playhead.checks.quality import MOMENT_MS, Suite
-from playhead.config import CheckSettings
 from playhead.declare import Dimension
 from playhead.expressions import resolve
 from playhead.nodes import Measure
+from playhead.objectives import CheckSettings
 from playhead.plan import DailyPlan, SlidingPlan, SpeedPlan, events_table
 from playhead.serving.manifest import Manifest
 from schemas.playback_pb2 import PlaybackEvent

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from playhead.config import KafkaSettings
 from playhead.dlq.places import Place
 from playhead.errors import StackError
 from playhead.ingest.events import END_OF_TIME_MS
-from playhead.serving.kafka_errors import reporting
-from playhead.serving.topic import open_topic, partitions_of
+from playhead.serving.topic import bounds_of, open_topic
 from playhead.speed.decode import KEPT_BYTES
 from schemas.decode import CLOCK_HEADER
 
@@ -157,7 +154,9 @@ def letter_of(message: Any) -> Letter:
 
 def _records(kafka: KafkaSettings, topic: str, since_ms: int | None, progress: Progress) -> Iterator[Any]:
     """The records of a topic, from the first that is not older, to where it ends now."""
-    starts, ends = _bounds(kafka, topic, since_ms)
+    bounds = bounds_of(kafka, topic, since_ms)
+    starts = {partition: own.first for partition, own in bounds.items()}
+    ends = {partition: own.end for partition, own in bounds.items()}
     left = {partition for partition, end in ends.items() if end > starts[partition]}
     total, read = sum(ends[partition] - starts[partition] for partition in left), 0
     with open_topic(kafka, topic, _GROUP, start=starts) as reader:
@@ -174,23 +173,6 @@ def _records(kafka: KafkaSettings, topic: str, since_ms: int | None, progress: P
             if time.monotonic() > heard_s + _SILENCE_SECONDS:
                 raise StackError(f"topic {topic} at {kafka.servers}: nothing came after {read:,} of {total:,} records")
     progress(total, total)
-
-
-def _bounds(kafka: KafkaSettings, topic: str, since_ms: int | None) -> tuple[Mapping[int, int], Mapping[int, int]]:
-    """Of each partition, where to start and where it ends."""
-    admin = AdminClient({**kafka.client(), **reporting()})
-    partitions = [TopicPartition(topic, number) for number in partitions_of(admin, kafka, topic)]
-    first = OffsetSpec.earliest() if since_ms is None else OffsetSpec.for_timestamp(since_ms)
-    try:
-        starts, ends = (
-            {each.partition: int(answer.result().offset) for each, answer in asked.items()}
-            for spec in (first, OffsetSpec.latest())
-            for asked in [admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=_ANSWER_SECONDS)]
-        )
-    except KafkaException as error:
-        raise StackError(f"topic {topic} at {kafka.servers}: {error.args[0].str()}", hint="`playhead up`") from error
-    # No record is as new: there is nothing to read.
-    return {partition: ends[partition] if start < 0 else start for partition, start in starts.items()}, ends
 
 
 def _epoch_ms(moment: datetime) -> int:

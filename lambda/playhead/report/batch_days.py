@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from playhead.report.facts import Facts
-from playhead.report.problems import MOST_BATCH_LAG
 
 WEEKS = 13
 """Weeks that are shown: 90 days."""
@@ -92,7 +91,7 @@ def calendar_of(facts: Facts) -> Calendar | None:
     if not known:
         return None
     newest = lake.events.newest if lake.events else None
-    due = newest - MOST_BATCH_LAG if newest else None
+    due = newest - facts.max_batch_lag if newest else None
 
     def state(day: date) -> State:
         name = day.isoformat()

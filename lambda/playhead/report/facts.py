@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from playhead.checks.readings import Standing
 from playhead.lineage import Lineage
@@ -187,6 +187,9 @@ class Facts:
         mode: `local` or `cluster`.
         made_at: when it was looked at, aware UTC.
         checkpoint_seconds: how often the speed job is to take a checkpoint.
+        max_refused: share of the records that may be dead letters.
+        max_records: records that a consumer group may be behind.
+        max_batch_lag: how far the published views may be behind the events.
         topics: role (`events`, `dead_letters`, `feature_rows`, `served`) to the topic's name.
         parts: processes of the stack.
         lake: counts of the lake.
@@ -205,6 +208,9 @@ class Facts:
     mode: str
     made_at: datetime
     checkpoint_seconds: float
+    max_refused: float
+    max_records: int
+    max_batch_lag: timedelta
     topics: Mapping[str, str]
     parts: tuple[PartStatus, ...]
     lake: Lake

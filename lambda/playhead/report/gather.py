@@ -57,6 +57,9 @@ def gather(settings: Settings, declarations: Declarations, *, now: datetime | No
             mode=settings.mode,
             made_at=(now or datetime.now(UTC)).astimezone(UTC),
             checkpoint_seconds=settings.flink.checkpoint_interval.total_seconds(),
+            max_refused=settings.checks.max_refused,
+            max_records=settings.freshness.consumer_records,
+            max_batch_lag=settings.freshness.batch,
             topics={
                 "events": settings.kafka.events_topic,
                 "dead_letters": settings.kafka.dead_letter_topic,

@@ -15,15 +15,6 @@ from playhead.report.stages import Replay, Verdict
 from playhead.report.told import checked_problems, is_told, wrong
 from playhead.report.words import named
 
-MOST_DEAD_LETTERS = 0.01
-"""Share of the records that may be dead letters."""
-
-MOST_LAG = 10_000
-"""Records that a consumer group may be behind: a few seconds of work."""
-
-MOST_BATCH_LAG = timedelta(days=2)
-"""How far the published views may be behind the events before long windows count as stale."""
-
 _CHECKPOINTS = 12
 _LEAST_CHECKPOINT_AGE = timedelta(minutes=1)
 
@@ -175,9 +166,9 @@ def _dead_letters(facts: Facts) -> Iterator[Problem]:
         letters, records = sum(facts.stages.accounts.dlq.values()), facts.stages.accounts.records
     else:
         return
-    if letters > MOST_DEAD_LETTERS * records:
+    if letters > facts.max_refused * records:
         title = f"{letters / records:.1%} of the records are dead letters" if records else "There are dead letters"
-        detail = f"{letters:,} of {records:,} records; {MOST_DEAD_LETTERS:.0%} are allowed."
+        detail = f"{letters:,} of {records:,} records; {facts.max_refused:.0%} are allowed."
         yield Problem(
             title=title,
             detail=detail,
@@ -205,13 +196,13 @@ def _lags(facts: Facts) -> Iterator[Problem]:
         return
     ways = {facts.topics["events"]: Stage.JOB, facts.topics["feature_rows"]: Stage.ONLINE}
     for lag in facts.kafka.lags:
-        if lag.records > MOST_LAG and not is_told(facts, "freshness", lag.group):
+        if lag.records > facts.max_records and not is_told(facts, "freshness", lag.group):
             detail = f"{lag.records:,} records of {lag.topic} are still to be read; does it run?"
             stage = ways.get(lag.topic)
             yield _behind(f"{lag.group} is behind", detail, Runbook.CONSUMER_LAG, stage, _EVENTS if stage else ())
     topic = facts.topics["feature_rows"]
     rows = facts.kafka.topics.get(topic, 0)
-    if rows > MOST_LAG and not any(lag.topic == topic for lag in facts.kafka.lags):
+    if rows > facts.max_records and not any(lag.topic == topic for lag in facts.kafka.lags):
         detail = f"{rows:,} records of {topic} wait for it: `playhead write-online`."
         yield _behind("No online writer has run", detail, Runbook.WRITER_DOWN, Stage.ONLINE, _groups(facts))
 
@@ -285,7 +276,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
         return
     daily = tuple(group.name for group in facts.groups if group.kind == "daily")
     newest = events.newest if events else None
-    is_late = newest is not None and newest - mark.end > MOST_BATCH_LAG
+    is_late = newest is not None and newest - mark.end > facts.max_batch_lag
     if newest and is_late and not is_told(facts, "freshness", "batch"):
         detail = f"The last published day is {mark.dt}; events go to {newest:%Y-%m-%d %H:%M} UTC."
         yield Problem(
@@ -294,7 +285,7 @@ def _published(facts: Facts) -> Iterator[Problem]:
             section="freshness",
             runbook=Runbook.BATCH_DAY_MISSING,
             stage=Stage.VIEWS,
-            since=mark.end + MOST_BATCH_LAG,
+            since=mark.end + facts.max_batch_lag,
             subjects=daily,
         )
     declared = {group.name: group.fingerprint for group in facts.groups}

@@ -172,18 +172,33 @@ def partitions_of(client: Any, settings: KafkaSettings, topic: str) -> list[int]
     return sorted(metadata.partitions)
 
 
-def bounds_of(settings: KafkaSettings, topic: str) -> dict[int, Bounds]:
+def bounds_of(settings: KafkaSettings, topic: str, since_ms: int | None = None) -> dict[int, Bounds]:
     """Partition to its bounds.
+
+    Args:
+        settings: where Kafka is.
+        topic: an existing topic.
+        since_ms: the first record is the first of this time or later, UTC epoch ms; of all when None.
 
     Raises:
         StackError: no broker answers, or there is no such topic.
     """
     consumer = Consumer({**settings.client(), "group.id": topic, "enable.auto.commit": False, **reporting()})
     try:
-        partitions = [TopicPartition(topic, each) for each in partitions_of(consumer, settings, topic)]
-        return {p.partition: Bounds(*consumer.get_watermark_offsets(p, timeout=_ANSWER_SECONDS)) for p in partitions}
+        numbers = partitions_of(consumer, settings, topic)
+        limits = {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ANSWER_SECONDS)
+            for number in numbers
+        }
+        if since_ms is not None:
+            asked = [TopicPartition(topic, number, since_ms) for number in numbers]
+            for found in consumer.offsets_for_times(asked, timeout=_ANSWER_SECONDS):
+                end = limits[found.partition][1]
+                # No record is as new: there is nothing to read.
+                limits[found.partition] = (end if found.offset < 0 else found.offset, end)
+        return {number: Bounds(*own) for number, own in limits.items()}
     except KafkaException as error:
-        raise StackError(f"topic {topic} at {settings.servers}: {error.args[0].str()}") from error
+        raise StackError(f"topic {topic} at {settings.servers}: {error.args[0].str()}", hint="`playhead up`") from error
     finally:
         consumer.close()
 
