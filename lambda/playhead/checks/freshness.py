@@ -26,7 +26,7 @@ from playhead.checks.readings import Reading
 from playhead.checks.trace import CHECK, trace
 from playhead.config import Settings
 from playhead.days import begin_ms_of, end_ms_of
-from playhead.errors import PlayheadError
+from playhead.errors import PlayheadError, StackError
 from playhead.lake_files import DAY_FOLDER, event_days, finished_files
 from playhead.published import published
 from playhead.pushed import pushed
@@ -153,7 +153,7 @@ def _measured(subject: str, read: Callable[[Look], Iterator[Reading]], look: Loo
     why, found = "", list[Reading]()
     try:
         found = list(read(look))
-    except (PlayheadError, httpx.HTTPError, pa.ArrowException, OSError) as error:
+    except (PlayheadError, pa.ArrowException, OSError) as error:
         why = str(error)
     ok = not why
     return [*found, Reading(check=CHECK, subject=subject, measure=MEASURED, value=float(ok), ok=ok, detail=why)]
@@ -225,8 +225,13 @@ def _online(look: Look) -> Iterator[Reading]:
     """What the online writer has measured itself, of the last rows that it wrote."""
     serve = look.settings.serve
     address = look.settings.metrics.writer or f"{serve.host}:{serve.writer_metrics_port}"
-    with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS) as client:
-        answer = client.get(f"http://{address}/metrics").raise_for_status()
+    try:
+        with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS) as client:
+            answer = client.get(f"http://{address}/metrics").raise_for_status()
+    except httpx.HTTPError as error:
+        raise StackError(
+            f"the online writer's metrics at {address} do not answer: {error}", hint="`playhead write-online` runs it"
+        ) from error
     samples = (sample for family in text_string_to_metric_families(answer.text) for sample in family.samples)
     lag_s = next(sample.value for sample in samples if sample.name == "playhead_writer_lag_seconds")
     yield _reading("online", "lag_s", lag_s, look.settings.freshness.online)

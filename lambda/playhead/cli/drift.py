@@ -176,6 +176,11 @@ def _show(found: Drift) -> None:
         style = "red" if each.failed else None
         rows.add_row(str(each.day), each.subject, f"{each.rows:,}", *own, other, each.unjudged, style=style)
     show(rows)
+    judged = sum(not each.unjudged for each in found.compared)
+    typer.echo(
+        f"{judged:,} of {len(found.compared):,} could be judged"
+        + ("" if judged else ": docs/drift.md says what it takes")
+    )
 
 
 def _complain(found: Drift) -> None:
