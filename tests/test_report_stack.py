@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from playhead.config import KafkaSettings, Settings
 from playhead.declarations import load_declarations
@@ -20,6 +20,7 @@ from playhead.report.gather import gather
 from playhead.report.page import render
 from playhead.report.problems import problems_of
 from playhead.report.topics import read_kafka
+from playhead.stack.kafka import create_topics
 from tests.polling import PATIENCE
 
 pytestmark = pytest.mark.stack
@@ -31,12 +32,13 @@ AT_MS = 1_741_003_200_000
 def kafka(stack: Settings, request: pytest.FixtureRequest) -> Iterator[KafkaSettings]:
     """Settings whose topics are this test's own, two partitions each."""
     suffix = f"report-{abs(hash(request.node.name))}"
-    names = {f"{role}_topic": f"{role}-{suffix}" for role in ("events", "dead_letter", "feature_rows", "served")}
-    settings = stack.kafka.model_copy(update=names)
-    admin = AdminClient(settings.client())
-    for created in admin.create_topics([NewTopic(name, 2, 1) for name in names.values()]).values():
-        created.result(PATIENCE)
+    roles = ("events", "dead_letter", "replayed", "feature_rows", "served", "retrain")
+    names = {f"{role}_topic": f"{role}-{suffix}" for role in roles}
+    settings = stack.kafka.model_copy(update={**names, "partitions": 2})
+    # Returns when they have leaders: a topic that is new answers "not leader" for a moment.
+    assert set(create_topics(settings)) == set(names.values())
     yield settings
+    admin = AdminClient(settings.client())
     for deleted in admin.delete_topics(list(names.values())).values():
         deleted.result(PATIENCE)
 
