@@ -38,7 +38,7 @@ from playhead.serving.reading import Status
 from tests.lake import write_events
 from tests.memory import read_at, values_of
 from tests.parity.streams import START_MS, as_table, random_events
-from tests.spark import spark  # noqa: F401 — the fixture
+from tests.spark import small_queries, spark  # noqa: F401 — the fixtures
 
 pytestmark = pytest.mark.spark
 

@@ -45,7 +45,7 @@ from tests.naive_labels import (
     serve,
     waited,
 )
-from tests.spark import spark  # noqa: F401 — the fixture
+from tests.spark import small_queries, spark  # noqa: F401 — the fixtures
 
 DAY = date(2023, 11, 15)
 TRACKS = [f"t{n}" for n in range(8)]

@@ -38,7 +38,7 @@ from playhead.plan import DailyPlan
 from playhead.serving.manifest import Manifest
 from tests.archive import backfilled, write_rows
 from tests.lake import write_events
-from tests.spark import spark  # noqa: F401 — the fixture
+from tests.spark import small_queries, spark  # noqa: F401 — the fixtures
 
 NOV = [date(2018, 11, n) for n in range(1, 5)]
 PLAN = next(plan for plan in load_declarations().daily_plans if plan.key == "user_id")
