@@ -15,9 +15,10 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 Places: TypeAlias = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Column:
-    """Values and which of them are there.
+    """Values and which of them are there. Nobody changes one: it is not frozen, because a hundred are made for a
+    request, and frozen ones cost twice as much.
 
     Attributes:
         values: int64, float64, bool, or objects (text, lists of text); anything where it is null.
@@ -114,8 +115,13 @@ class Column:
 
 
 def all_of(flags: Flags) -> bool:
-    """As `flags.all()`, at a fraction of what that costs for a hundred of them."""
-    return int(np.count_nonzero(flags)) == flags.size
+    """As `flags.all()`, at a tenth of what that costs for a hundred of them: no byte of them is 0."""
+    return 0 not in flags.tobytes()
+
+
+def any_of(flags: Flags) -> bool:
+    """As `flags.any()`, so too."""
+    return 1 in flags.tobytes()
 
 
 class Numbers(Mapping[str, Column]):

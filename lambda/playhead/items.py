@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -58,8 +59,8 @@ class Items:
     def texts(self, window: Window, inside: Inside) -> Iterator[tuple[int, str]]:
         """Rows and texts; those of a row in no order."""
         column = self._layer.column(*window)
-        places = np.flatnonzero(column.valid if inside is None else column.valid & inside)
-        return zip(self._layer.rows[places].tolist(), column.values[places].tolist(), strict=True)
+        own = column.valid if inside is None else column.valid & inside
+        return compress(zip(self._layer.rows.tolist(), column.values.tolist(), strict=True), own.tolist())
 
     def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         """Bring values of items, a line for each window, to what was found of their rows."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from ibis.expr.operations import Field
 
-from playhead.columns import Column, Flags, Places, numbers_of
+from playhead.columns import Column, Flags, Places, any_of, numbers_of
 from playhead.expressions import ById, Vectorised, operation, vectorised
 from playhead.gathered import number, top, united
 from playhead.items import Inside, Items, Layer, Moments, Window
@@ -209,18 +209,17 @@ def merge(
     ([7], [7])
     """
     spans = _spans(plan, day_of(moments_ms), begins_ms, ends_ms, batch, speed)
-    measures, tops = {measure.name: measure for measure in plan.measures}, dict(plan.tops)
     numbers: dict[tuple[str, _Span], list[Window]] = {}
     columns: dict[str, Column] = {}
-    for name, measure, length in plan.windows:
-        own, span = measures[measure], spans[length]
-        if own.kind.is_integer():
-            numbers.setdefault((own.how, span), []).append((name, measure))
+    for each in _windows(ById(plan)):
+        span = spans[each.length]
+        if each.is_number:
+            numbers.setdefault((each.measure.how, span), []).append(each.window)
         else:
-            columns[name] = _gathered(own, tops.get(name, 0), span, (name, measure))
+            columns[each.window[0]] = _gathered(each.measure, each.k, span, each.window)
     for (how, span), windows in numbers.items():
         columns |= _numbers(how, span, windows)
-    stale = {name: spans[length].refused for name, _, length in plan.windows if spans[length].refused.any()}
+    stale = {name: spans[length].refused for name, _, length in plan.windows if spans[length].any_refused}
     # What is computed of values that are null, or divided by zero, nobody sees.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for derived in _derived(ById(plan)):
@@ -235,7 +234,7 @@ class _Span:
     """Windows of the same days: the items of each layer that are inside, and the rows of which they are refused."""
 
     def __init__(self, items: Sequence[tuple[Items, Inside]], refused: Flags) -> None:
-        self.items, self.refused = items, refused
+        self.items, self.refused, self.any_refused = items, refused, any_of(refused)
 
 
 def _spans(
@@ -251,8 +250,7 @@ def _spans(
     for length in sorted({length for _, _, length in plan.windows}, reverse=True):
         since = today - (length - 1) * DAY_MS
         inside = batch.inside(since, until)
-        whole = last is not None and not last.refused.any()
-        if last is not None and whole and inside is None and length > SPEED_DAYS:
+        if last is not None and not last.any_refused and inside is None and length > SPEED_DAYS:
             # What is whole of a longer window is so of this one.
             found[length] = last
             continue
@@ -289,7 +287,7 @@ def _gathered(measure: Measure, k: int, span: _Span, window: Window) -> Column:
         last = [_ORDERED[measure.how](own, default=None) for own in texts]
         values = pa.array([None if one is None else one[PREFIX:] for one in last], pa.string())
         found = Column.of(values.cast(measure.of.to_pyarrow()))
-    return Column(found.values, found.valid & ~span.refused)
+    return Column(found.values, found.valid & ~span.refused) if span.any_refused else found
 
 
 def _numbers(how: str, span: _Span, windows: Sequence[Window]) -> dict[str, Column]:
@@ -312,6 +310,26 @@ def _texts(span: _Span, window: Window) -> list[list[str]]:
         for row, text in items.texts(window, inside):
             texts[row].append(text)
     return texts
+
+
+@dataclass(frozen=True)
+class _Window:
+    measure: Measure
+    is_number: bool
+    k: int
+    length: int
+    window: Window
+
+
+@functools.lru_cache(maxsize=1024)
+def _windows(plan: ById) -> list[_Window]:
+    """A plan's windows, with what they are made of."""
+    own: DailyPlan = plan.own
+    measures, tops = {measure.name: measure for measure in own.measures}, dict(own.tops)
+    return [
+        _Window(measures[measure], measures[measure].kind.is_integer(), tops.get(name, 0), length, (name, measure))
+        for name, measure, length in own.windows
+    ]
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ class DailyPlan:
         """The features as Arrow's fields."""
         return pa.schema([(name, kind.to_pyarrow()) for name, kind in self.schema])
 
-    @property
+    @functools.cached_property
     def longest(self) -> int:
         """Days of the longest window."""
         return max(count for _, _, count in self.windows)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags
+from playhead.columns import Column, Flags, any_of
 from playhead.items import Moments
 from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Partials, Windows, merge, published_columns
 from playhead.plan import DailyPlan, Plan, today_of
@@ -111,7 +111,7 @@ class _Asked:
         if everybodys > self._end_ms or _live_days(self._day_ms, everybodys) > self._ages:
             return None
         published, live = merge.published.columns(rows[1 : count + 1]), merge.today.columns(rows[count + 1 :])
-        refused = published.refused | self._by_day(live.refused).any(axis=0)
+        refused = published.refused | self._over_days(np.logical_or, live.refused)
         if isinstance(first, Refused):
             refused[:] = True
         # Rows come before the row for all: meanwhile an entity's own is ahead of it.
@@ -134,7 +134,7 @@ class _Asked:
         speed = Partials(np.concatenate([rows] * self._ages), days, live)
         made = merge(plan, np.full(self._rows, at_ms, np.int64), begins, ends, batch, speed)
         columns, stale = made.columns, made.stale
-        if refused.any():
+        if any_of(refused):
             columns = {name: Column(own.values, own.valid & ~refused) for name, own in columns.items()}
         stamps, known = self._stamps(published, live, ends)
         some = [(flags, Status.STALE) for flags in stale.values()]
@@ -145,12 +145,14 @@ class _Asked:
         """The newest of what each entity was made from, and whether there is any."""
         never = np.iinfo(np.int64).min
         own = np.where(published.present, np.minimum(ends, self._day_ms), never)
-        lives = self._by_day(np.where(live.present, live.stamps, never)).max(axis=0)
-        return np.maximum(own, lives), published.present | self._by_day(live.present).any(axis=0)
+        lives = self._over_days(np.maximum, np.where(live.present, live.stamps, never))
+        return np.maximum(own, lives), published.present | self._over_days(np.logical_or, live.present)
 
-    def _by_day(self, lives: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
-        """A line for each of the speed layer's days."""
-        return lives.reshape(self._ages, self._rows)
+    def _over_days(self, function: np.ufunc, lives: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+        """Each entity's of all the speed layer's days together."""
+        by_day = lives.reshape(self._ages, self._rows)
+        found: npt.NDArray[_Kind] = by_day[0] if self._ages == 1 else function.reduce(by_day, axis=0)
+        return found
 
 
 def _live_days(day_ms: int, end_ms: int) -> int:

@@ -47,6 +47,7 @@ class Fetched:
         serve_time_ms: the moment they are of, epoch milliseconds.
         rows: how many vectors.
         kinds: `view__feature` to its type, in the order of the service.
+        numbers: those of them that are numbers.
         columns: `view__feature` to its values; one for all rows, or one for each.
         statuses: `view__feature` to their `Status`, as long as the values. What is computed on demand is `PRESENT`
             where the entities of its view are known.
@@ -58,6 +59,7 @@ class Fetched:
     serve_time_ms: int
     rows: int
     kinds: Mapping[str, pa.DataType]
+    numbers: Sequence[str]
     columns: Mapping[str, Column]
     statuses: Mapping[str, Statuses]
     event_timestamps_ms: Mapping[str, Column]
@@ -78,9 +80,7 @@ class Fetched:
         Args:
             names: which features, in this order; all that are numbers when None.
         """
-        wanted = names
-        if wanted is None:
-            wanted = [name for name, kind in self.kinds.items() if not _is_object(kind)]
+        wanted = self.numbers if names is None else names
         made = np.empty((self.rows, len(wanted)), np.float64)
         for place, name in enumerate(wanted):
             made[:, place] = self.columns[name].to_floats()
@@ -168,6 +168,7 @@ class VectorService:
         self._of_request = [view for view in views if not {*view.keys} & {*CANDIDATE_KEYS}]
         self.keys = list(dict.fromkeys(view.key for view in self.views))
         self.kinds = {column: kind for view in views for column, kind in view.kinds.items()}
+        self.numbers = [column for column, kind in self.kinds.items() if _is_number(kind)]
         self._origins = {
             column: _Origin(view.name, name, view.defaults[name]) for view in views for column, name in view.columns
         }
@@ -216,6 +217,7 @@ class VectorService:
             serve_time_ms=at_ms,
             rows=rows,
             kinds=self.kinds,
+            numbers=self.numbers,
             columns=_Lazy(self._origins, lambda of: read[of.view].column(of.name).filled(of.default)),
             statuses=_Lazy(self._origins, lambda of: read[of.view].status(of.name)),
             event_timestamps_ms=_Lazy(self._stamped, lambda view: groups[view].stamps),
@@ -257,8 +259,8 @@ class VectorService:
                 )
 
 
-def _is_object(kind: pa.DataType) -> bool:
-    return not (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View | _Computed]) -> list[Part]:
