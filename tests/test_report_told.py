@@ -76,6 +76,8 @@ def test_quality_is_told_by_table_and_concerns_who_reads_its_columns(nothing: Fa
     assert both.title == "Quality: events is wrong in 2 measures"
     assert [item.subject for item in both.items] == ["known of track", "null rise of track_id"]
     assert both.items[0].words == "0.500, allowed 0.200"
+    (three,) = told(nothing, nulls, count, *(standing("quality", "events", each) for each in ("doubled", "volume")))
+    assert [item.subject for item in three.items] == ["doubled", "null rise of track_id", "volume"]
     views = told(nothing, nulls, standing("quality", "track_daily", "failures"))
     assert [problem.subjects for problem in views] == [("events",), ("track_daily",)]
 

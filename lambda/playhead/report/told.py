@@ -8,6 +8,7 @@ from itertools import groupby
 
 from playhead.checks import accounts
 from playhead.checks.readings import Reading, Standing
+from playhead.checks.verdicts import FAILURES
 from playhead.lineage import Affected
 from playhead.report.facts import Facts
 from playhead.report.problem import Item, Problem, Runbook, Stage
@@ -107,9 +108,8 @@ def _part(reading: Reading) -> str:
 
 def _problem(facts: Facts, alike: Sequence[Standing]) -> Problem:
     check = alike[0].reading.check
-    # Where parts of a subject are told, what is told of the whole, e.g. how many fail, adds nothing.
-    told = [each for each in alike if _part(each.reading)] if check == "quality" else []
-    told = told or list(alike)
+    # Where it is told what is wrong, how much is wrong adds nothing.
+    told = [each for each in alike if each.reading.measure != FAILURES] or list(alike)
     subjects = tuple(dict.fromkeys(each.reading.subject for each in told))
     return Problem(
         title=_title(check, told, subjects),
