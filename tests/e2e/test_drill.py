@@ -29,6 +29,7 @@ from playhead.checks.readings import Standing, standings
 from playhead.config import Settings
 from playhead.days import DAY
 from playhead.declarations import load_declarations
+from playhead.report.words import plain
 from playhead.serving.served_table import served_schema
 from playhead.speed import cluster
 from tests.conftest import settings_on_free_ports
@@ -55,6 +56,7 @@ class Told:
     exits: dict[str, int]
     wrong: dict[tuple[str, str, str], Standing]
     page: str
+    problems: list[dict[str, Any]]
     metrics: str
 
 
@@ -125,7 +127,8 @@ class Drill:
             after = datetime.now(UTC)
             assert eventually(lambda: datetime.fromisoformat(client.get("/facts.json").json()["made_at"]) > after)
             page, metrics = client.get("/").text, client.get("/metrics", timeout=PATIENCE).text
-        return Told(exits, wrong, page, metrics)
+            problems = client.get("/facts.json").json()["problems"]
+        return Told(exits, wrong, page, problems, metrics)
 
 
 def ready(url: str) -> bool:
@@ -172,6 +175,7 @@ def test_a_day_on_which_nothing_went_wrong_has_nothing_to_tell(days: tuple[Told,
     clean, _ = days
     assert clean.exits == dict.fromkeys(CHECKS, 0)
     assert clean.wrong == {}
+    assert clean.problems == []
     assert 'playhead_check_ok{check="quality"' in clean.metrics
     assert not [line for line in clean.metrics.splitlines() if line.startswith("playhead_check_ok") and " 0.0" in line]
 
@@ -210,8 +214,9 @@ def test_what_went_wrong_is_told_with_its_place_and_its_hour(days: tuple[Told, T
     label = f'check="{check}",measure="{measure}",subject="{subject}"'
     assert f"playhead_check_ok{{{label}}} 0.0" in bad.metrics
     assert f"playhead_check_since_timestamp_seconds{{{label}}}" in bad.metrics
-    facts = bad.page
-    assert subject.replace("_", "_<wbr>") in facts or subject in facts
+    assert subject.replace("_", "_<wbr>") in bad.page or subject in bad.page
+    own = [str(problem) for problem in bad.problems if problem["title"].startswith(check.capitalize())]
+    assert any(plain(measure) in problem for problem in own), own
 
 
 def test_the_page_says_who_is_affected(days: tuple[Told, Told]) -> None:
