@@ -120,7 +120,7 @@ def all_of(flags: Flags) -> bool:
 
 
 def any_of(flags: Flags) -> bool:
-    """As `flags.any()`, so too."""
+    """As `flags.any()`, as cheaply."""
     return 1 in flags.tobytes()
 
 

@@ -135,12 +135,11 @@ def published_columns(plan: DailyPlan) -> dict[str, Measure]:
 
     There is none where no day before E is inside.
     """
-    measures = {measure.name: measure for measure in plan.measures}
     return {
-        window_of(name, lag): measures[measure]
-        for name, measure, length in plan.windows
+        window_of(each.window[0], lag): each.measure
+        for each in _planned(ById(plan))
         for lag in LAGS
-        if length - 1 > max(lag, 0)
+        if each.length - 1 > max(lag, 0)
     }
 
 
@@ -157,15 +156,15 @@ def published(plan: DailyPlan, partials: Partials, end_ms: int, rows: int) -> di
         The columns of `published_columns`, a value for each row.
     """
     found: dict[str, Column] = {}
-    measures, items = {measure.name: measure for measure in plan.measures}, Items(partials, rows)
-    for name, measure, length in plan.windows:
+    items = Items(partials, rows)
+    for each in _planned(ById(plan)):
         for lag in LAGS:
             today = end_ms + lag * DAY_MS
-            since, until = today - (length - 1) * DAY_MS, min(end_ms, today)
+            since, until = today - (each.length - 1) * DAY_MS, min(end_ms, today)
             if since < until:
                 inside = (partials.days_ms >= since) & (partials.days_ms < until)
                 span = _Span([(items, inside)], np.zeros(rows, np.bool_))
-                found[window_of(name, lag)] = _together(measures[measure], span, (name, measure))
+                found[window_of(each.window[0], lag)] = _together(each.measure, span, each.window)
     return found
 
 
@@ -211,7 +210,7 @@ def merge(
     spans = _spans(plan, day_of(moments_ms), begins_ms, ends_ms, batch, speed)
     numbers: dict[tuple[str, _Span], list[Window]] = {}
     columns: dict[str, Column] = {}
-    for each in _windows(ById(plan)):
+    for each in _planned(ById(plan)):
         span = spans[each.length]
         if each.is_number:
             numbers.setdefault((each.measure.how, span), []).append(each.window)
@@ -313,21 +312,23 @@ def _texts(span: _Span, window: Window) -> list[list[str]]:
 
 
 @dataclass(frozen=True)
-class _Window:
+class _Planned:
+    """A plan's window of `length` days; `k` of a list of the most frequent."""
+
+    window: Window
+    length: int
     measure: Measure
     is_number: bool
     k: int
-    length: int
-    window: Window
 
 
 @functools.lru_cache(maxsize=1024)
-def _windows(plan: ById) -> list[_Window]:
+def _planned(plan: ById) -> list[_Planned]:
     """A plan's windows, with what they are made of."""
     own: DailyPlan = plan.own
     measures, tops = {measure.name: measure for measure in own.measures}, dict(own.tops)
     return [
-        _Window(measures[measure], measures[measure].kind.is_integer(), tops.get(name, 0), length, (name, measure))
+        _Planned((name, measure), length, measures[measure], measures[measure].kind.is_integer(), tops.get(name, 0))
         for name, measure, length in own.windows
     ]
 
