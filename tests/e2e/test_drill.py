@@ -126,8 +126,8 @@ class Drill:
         with httpx.Client(base_url=f"http://127.0.0.1:{self.settings.report.port}", trust_env=False) as client:
             after = datetime.now(UTC)
             assert eventually(lambda: datetime.fromisoformat(client.get("/facts.json").json()["made_at"]) > after)
-            page, metrics = client.get("/").text, client.get("/metrics", timeout=PATIENCE).text
-            problems = client.get("/facts.json").json()["problems"]
+            page, problems = client.get("/").text, client.get("/facts.json").json()["problems"]
+            metrics = client.get("/metrics", timeout=PATIENCE).text
         return Told(exits, wrong, page, problems, metrics)
 
 

@@ -24,6 +24,9 @@ RETRAIN = 3
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)\.\.(\d{4}-\d\d-\d\d)")
 
+_NAMED = 3
+"""So many of the subjects that were not judged for one reason are named."""
+
 Services = Annotated[
     list[str] | None, typer.Option("--service", help="Only this feature service. Repeatable. [default: all]")
 ]
@@ -167,7 +170,7 @@ def _reference(given: str | None, days: int | None) -> Reference | None:
 def _show(found: Drift) -> None:
     measures = ("psi", "kl", "js", "null_shift")
     rows = table("day", "subject", "rows", *(name.replace("_", " ") for name in measures), "other", "")
-    for each in found.compared:
+    for each in (each for each in found.compared if each.measured):
         by_name = {one.measure.removeprefix("score_"): f"{one.value:.3f}" for one in each.measured}
         other = ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in by_name.items() if name not in measures
@@ -175,7 +178,14 @@ def _show(found: Drift) -> None:
         own = [by_name.get(name, "") for name in measures]
         style = "red" if each.failed else None
         rows.add_row(str(each.day), each.subject, f"{each.rows:,}", *own, other, each.unjudged, style=style)
-    show(rows)
+    if rows.row_count:
+        show(rows)
+    unmeasured: dict[str, list[str]] = {}
+    for each in (each for each in found.compared if not each.measured):
+        unmeasured.setdefault(each.unjudged, []).append(each.subject)
+    for why, subjects in unmeasured.items():
+        more = f" and {len(subjects) - _NAMED:,} more" if len(subjects) > _NAMED else ""
+        typer.echo(f"not judged, {why}: {', '.join(subjects[:_NAMED])}{more}")
     judged = sum(not each.unjudged for each in found.compared)
     typer.echo(
         f"{judged:,} of {len(found.compared):,} could be judged"
