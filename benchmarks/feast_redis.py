@@ -11,7 +11,7 @@ import feast
 import pandas as pd
 import yaml
 
-from benchmarks.vectors import SERVICE, World
+from benchmarks.vectors import NUMBERS, SERVICE, World
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.serving.online import OnlineStore
@@ -45,10 +45,10 @@ def make_repo(folder: Path, settings: Settings) -> feast.FeatureStore:
 
 
 def apply(store: feast.FeatureStore, folder: Path, declarations: Declarations, settings: Settings) -> None:
-    """Register a view for each group of the service, with the same fields, and a service of them all."""
+    """Register a view for each group of the services, with the same fields, and the services."""
     source = feast.FileSource(path=str(folder / "none.parquet"), timestamp_field=_STAMP)
-    service = declarations.service(SERVICE)
-    read = {group.name for group in service.inputs}
+    declared = [declarations.service(name) for name in (SERVICE, NUMBERS)]
+    read = {group.name for service in declared for group in service.inputs}
     objects = feast_objects(declarations, settings)
     entities = [each for each in objects if isinstance(each, feast.Entity)]
     of_key = {entity.join_key: entity for entity in entities}
@@ -63,10 +63,15 @@ def apply(store: feast.FeatureStore, folder: Path, declarations: Declarations, s
         for view in objects
         if isinstance(view, feast.FeatureView) and view.name in read
     ]
-    features = [
-        view[service.features_of(group)] for group in service.inputs for view in views if view.name == group.name
+    of_name = {view.name: view for view in views}
+    services = [
+        feast.FeatureService(
+            name=service.name,
+            features=[of_name[group.name][service.features_of(group)] for group in service.groups],
+        )
+        for service in declared
     ]
-    store.apply([*entities, *views, feast.FeatureService(name=SERVICE, features=features)])
+    store.apply([*entities, *views, *services])
 
 
 def fill(store: feast.FeatureStore, online: OnlineStore, declarations: Declarations, world: World, at_ms: int) -> None:
@@ -91,14 +96,12 @@ def write(store: feast.FeatureStore, view: str, rows: pd.DataFrame) -> None:
         store.write_to_online_store(view, rows.iloc[start : start + ROWS_AT_ONCE])
 
 
-def entity_rows(request: Mapping[str, Any]) -> list[dict[str, str]]:
+def entities(request: Mapping[str, Any]) -> dict[str, list[str]]:
     """A request as `get_online_features` takes it."""
-    pairs = zip(request["track_id"], request["artist_id"], strict=True)
-    return [{"user_id": request["user_id"], "track_id": track, "artist_id": artist} for track, artist in pairs]
+    candidates = len(request["track_id"])
+    return {key: [own] * candidates if isinstance(own, str) else own for key, own in request.items()}
 
 
 def body(request: Mapping[str, Any]) -> dict[str, Any]:
     """A request as `feast serve` takes it."""
-    rows = entity_rows(request)
-    entities = {key: [row[key] for row in rows] for key in rows[0]}
-    return {"feature_service": SERVICE, "entities": entities, "full_feature_names": True}
+    return {"feature_service": SERVICE, "entities": entities(request), "full_feature_names": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import orjson
 
 from playhead.columns import Column
 from playhead.declarations import Declarations
+from playhead.declare import FeatureService
 from playhead.merge import Partials, published
 from playhead.nodes import Measure
 from playhead.plan import DailyPlan, Plan
@@ -21,6 +22,9 @@ from playhead.serving.online_merge import EVERYBODY, OnlineMerge
 from playhead.serving.packed import Packer
 
 SERVICE = "listener_v1"
+NUMBERS = "numbers_v1"
+"""The service of `with_numbers`."""
+
 CANDIDATES = 100
 _DAYS = 30
 _TODAYS = 2
@@ -30,6 +34,16 @@ _HEARD = 40
 """Artists of a listener in `_DAYS`; eight of them in a day."""
 
 _GENRES = ("pop", "rock", "hip-hop", "electronic", "jazz", "classical", "folk", "metal")
+
+
+def with_numbers(declarations: Declarations) -> Declarations:
+    """With a service of all numbers of `SERVICE` that are of a listener or a track, and that a store holds: 50."""
+    own = declarations.service(SERVICE)
+    plans = [declarations.plan(group.name) for group in own.groups if group.entity.key != "artist_id"]
+    features = [f"{plan.name}.{name}" for plan in plans for name, kind in plan.schema if kind.is_numeric()]
+    groups = tuple(declarations.group(plan.name) for plan in plans)
+    service = FeatureService(name=NUMBERS, groups=groups, features=tuple(features))
+    return replace(declarations, services=(*declarations.services, service))
 
 
 @dataclass(frozen=True)

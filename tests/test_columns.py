@@ -68,13 +68,21 @@ def test_a_default_stands_where_null_stood(given_: tuple[pa.DataType, list[Any]]
 def test_numbers_are_floats_and_null_is_none(values: list[int | None]) -> None:
     column = Column.of_list(values, pa.int64())
     assert column.cast(pa.float64()).to_list() == values
-    floats = column.to_floats().tolist()
-    assert [None if math.isnan(each) else each for each in floats] == values
+    floats = np.zeros(len(values))
+    column.floats_into(floats)
+    assert [None if math.isnan(each) else each for each in floats.tolist()] == values
 
 
 def test_texts_are_no_numbers() -> None:
     with pytest.raises(ValueError, match="could not convert"):
-        Column.of_list(["x"], pa.string()).to_floats()
+        Column.of_list(["x"], pa.string()).floats_into(np.zeros(1))
+
+
+@pytest.mark.parametrize(("value", "expected"), [(3, [3.0, 3.0]), (None, [None, None])])
+def test_one_value_is_that_of_all_places(value: int | None, expected: list[float | None]) -> None:
+    floats = np.zeros(2)
+    Column.of_list([value], pa.int64()).floats_into(floats)
+    assert [None if math.isnan(each) else each for each in floats.tolist()] == expected
 
 
 @given(st.lists(st.lists(st.none() | st.integers(-9, 9), min_size=3, max_size=3), min_size=1, max_size=4))

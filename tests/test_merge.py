@@ -161,7 +161,7 @@ class Layers:
         begins_ms = ends_ms - published * DAY_MS
         return merge(PLAN, q_ms, begins_ms, ends_ms, self.items(batch), self.items(speed))
 
-    def merged_from_windows(self, asked: Sequence[tuple[str, int]], late_days: int) -> Merged:
+    def merged_from_windows(self, asked: Sequence[tuple[str, int]], late_days: int, plan: DailyPlan = PLAN) -> Merged:
         """The same from what is published of windows: each row with that of its own E."""
         q_ms = np.array([time_ms for _listener, time_ms in asked])
         ends_ms = day_of(q_ms) - late_days * DAY_MS
@@ -176,7 +176,7 @@ class Layers:
         ]
         values = {name: concatenated([each[name] for each in made]) for name in published_columns(PLAN)}
         batch = Windows(np.arange(len(asked)), np.full(len(asked), late_days), values)
-        return merge(PLAN, q_ms, ends_ms - PUBLISHED_DAYS * DAY_MS, ends_ms, batch, self.items(speed))
+        return merge(plan, q_ms, ends_ms - PUBLISHED_DAYS * DAY_MS, ends_ms, batch, self.items(speed))
 
     def items(self, known: Sequence[tuple[int, int, list[Any] | None]]) -> Partials:
         """Those of the days that have events, in any order."""
@@ -221,6 +221,22 @@ def test_what_is_published_of_windows_gives_what_their_days_give(events: list[Ev
         days, windows = layers.merged(asked, late_days), layers.merged_from_windows(asked, late_days)
         assert windows.values.equals(days.values), late_days
         assert not any(flags.any() for flags in windows.stale.values())
+
+
+@settings(max_examples=15)
+@given(
+    events=streams(),
+    seed=st.integers(0, 2**32),
+    asked_for=st.sets(st.sampled_from(PLAN.arrow_schema.names), min_size=1),
+)
+def test_some_features_alone_are_what_they_are_among_all(events: list[Event], seed: int, asked_for: set[str]) -> None:
+    layers, asked = Layers(events), asked_of(events, seed)
+    some = PLAN.only(asked_for)
+    assert {*some.arrow_schema.names} == asked_for
+    for late_days in (0, SPEED_DAYS):
+        every, own = (layers.merged_from_windows(asked, late_days, plan) for plan in (PLAN, some))
+        assert own.values.equals(every.values.select(some.arrow_schema.names)), late_days
+        assert own.stale.keys() == every.stale.keys() & asked_for
 
 
 @pytest.mark.parametrize("late_days", [SPEED_DAYS, SPEED_DAYS + 1, 40])

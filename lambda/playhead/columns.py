@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Column:
     def of_list(cls, values: Sequence[Any], kind: pa.DataType) -> Column:
         """From Python's values, None is null."""
         if kind in _NUMBERS and None not in values:
-            return cls(np.array(values, _NUMBERS[kind]), np.ones(len(values), np.bool_))
+            return cls(np.array(values, _NUMBERS[kind]), all_true(len(values)))
         valid = np.array([value is not None for value in values], np.bool_)
         if kind in _NUMBERS:
             return cls(np.array([0 if value is None else value for value in values], _NUMBERS[kind]), valid)
@@ -86,9 +87,9 @@ class Column:
         if self.values.dtype == np.object_:
             return Column(
                 _objects([value if each is None else each for each in self.to_list()]),
-                np.ones(len(self.valid), np.bool_),
+                all_true(len(self.valid)),
             )
-        return Column(np.where(self.valid, self.values, value), np.ones(len(self.valid), np.bool_))
+        return Column(np.where(self.valid, self.values, value), all_true(len(self.valid)))
 
     def to_list(self) -> list[Any]:
         """Python's values, None for null."""
@@ -104,14 +105,27 @@ class Column:
             return pa.array(self.to_list(), kind)
         return pa.array(self.values, kind, mask=~self.valid)
 
-    def to_floats(self) -> npt.NDArray[np.float64]:
-        """As numbers; not a number where it is null.
+    def floats_into(self, line: npt.NDArray[np.float64]) -> None:
+        """Write it as numbers, not a number where it is null, into as many places, or its one value into all.
 
         Raises:
             TypeError, ValueError: it holds something else than numbers.
         """
-        values = self.values.astype(np.float64, copy=False)
-        return values if self.is_whole else np.where(self.valid, values, np.nan)
+        line[:] = self.values
+        if not self.is_whole:
+            line[np.broadcast_to(~self.valid, line.shape)] = np.nan
+
+
+@functools.lru_cache(maxsize=1_024)
+def all_true(*shape: int) -> Flags:
+    """Flags that are all True, and that nobody can change: each shape is made once.
+
+    >>> all_true(2)
+    array([ True,  True])
+    """
+    made = np.ones(shape, np.bool_)
+    made.flags.writeable = False
+    return made
 
 
 def all_of(flags: Flags) -> bool:

@@ -17,7 +17,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from playhead.columns import Column
+from playhead.columns import Column, all_true
 from playhead.errors import UnsupportedError
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -231,7 +231,10 @@ def _column_kind(kind: dt.DataType) -> pa.DataType:
 def _strict(function: Callable[..., Any], parts: Sequence[Vectorised], columns: Mapping[str, Column]) -> Column:
     """Null where a part is."""
     made = [part(columns) for part in parts]
-    return Column(function(*[each.values for each in made]), functools.reduce(np.logical_and, [m.valid for m in made]))
+    valid = made[0].valid
+    for each in made[1:]:
+        valid = valid & each.valid
+    return Column(function(*[each.values for each in made]), valid)
 
 
 def _arguments(node: Any) -> Sequence[Any]:
@@ -278,7 +281,7 @@ def _or(one: Column, other: Column) -> Column:
 
 
 def _all_known(flags: Any) -> Column:
-    return Column(flags, np.ones(len(flags), np.bool_))
+    return Column(flags, all_true(len(flags)))
 
 
 _VECTORISED_NULLS: Mapping[type, Callable[[Any], Callable[..., Column]]] = {

@@ -48,6 +48,7 @@ class Items:
 
     def __init__(self, layer: Layer, rows: int) -> None:
         self._layer, self._rows = layer, rows
+        self._rounds = _rounds(layer.rows, rows)
 
     def numbers(self, windows: Sequence[Window], nothing: int, inside: Inside) -> tuple[npt.NDArray[np.int64], Flags]:
         """Of each window the items' values, `nothing` where there is none, and where there is one."""
@@ -64,16 +65,12 @@ class Items:
 
     def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         """Bring values of items, a line for each window, to what was found of their rows."""
-        if self._one_each:
-            function(found, values, out=found)
+        if self._rounds:
+            for number in range(self._rounds):
+                function(found, values[:, number * self._rows : (number + 1) * self._rows], out=found)
         elif values.size:
             order, starts, rows = self._by_row
             found[:, rows] = function(found[:, rows], function.reduceat(values[:, order], starts, axis=1))
-
-    @functools.cached_property
-    def _one_each(self) -> bool:
-        rows = self._layer.rows
-        return len(rows) == self._rows and all_of(rows == np.arange(len(rows)))
 
     @functools.cached_property
     def _by_row(self) -> tuple[Places, Places, Places]:
@@ -82,3 +79,11 @@ class Items:
         rows = self._layer.rows[order]
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         return order, starts, rows[starts]
+
+
+def _rounds(places: Places, rows: int) -> int:
+    """How often items go through all rows, one after the other; 0 when that is not how they come."""
+    rounds, rest = divmod(len(places), max(1, rows))
+    if rest or not rounds or not all_of(places.reshape(rounds, -1) == np.arange(rows)):
+        return 0
+    return rounds

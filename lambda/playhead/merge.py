@@ -14,11 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ibis.expr.datatypes as dt
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from ibis.expr.operations import Field
 
 from playhead.columns import Column, Flags, Places, any_of, numbers_of
 from playhead.expressions import ById, Vectorised, operation, vectorised
@@ -345,15 +343,15 @@ class _Derived:
 def _derived(plan: ById) -> list[_Derived]:
     """What a plan computes from windows, and from what was computed before it."""
     own: DailyPlan = plan.own
-    # Of numbers alone: lists and texts have no column form.
-    types = {name: kind for name, kind in own.schema if kind.is_numeric()}
-    types = {name: dt.int64 for name, _, _ in own.windows} | types
-    found = []
-    for computed in own.derived:
-        node = operation(computed.value, types)
-        inputs = [field.name for field in node.find(Field)]
-        found.append(_Derived(computed.name, computed.kind.to_pyarrow(), inputs, vectorised(node)))
-    return found
+    return [
+        _Derived(
+            each.name,
+            each.kind.to_pyarrow(),
+            sorted(own.made_of[each.name]),
+            vectorised(operation(each.value, own.number_types)),
+        )
+        for each in own.derived
+    ]
 
 
 _INT64 = np.iinfo(np.int64)

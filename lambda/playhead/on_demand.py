@@ -51,12 +51,13 @@ def computed(
     >>> computed(view, {"listener.plays_1h": [3, None]}, [0, 43_200_000])
     {'night': [1, 0], 'half': [1.5, None]}
     """
-    row_of, nothing = _Function(view), (None,) * len(view.features)
+    function, nothing = _Function(view), (None,) * len(view.features)
     columns = [_seconds(moments_ms) if each == MOMENT else inputs[each] for each in view.inputs]
     rows = [
-        row_of(*values) if moment is not None else nothing for moment, *values in zip(moments_ms, *columns, strict=True)
+        function(values) if moment is not None else nothing
+        for moment, *values in zip(moments_ms, *columns, strict=True)
     ]
-    return {name: [row[place] for row in rows] for place, name in enumerate(view.features)}
+    return {name: [*values] for name, values in function.typed(rows).items()}
 
 
 class Computing:
@@ -88,11 +89,10 @@ class Computing:
         else:
             nothing = (None,) * len(self._kinds)
             made = [self._known(*key) if own else nothing for own, *key in zip(there.tolist(), *given, strict=True)]
-        listed = zip(*made, strict=True) if made else ((),) * len(self._kinds)
-        return {name: Column.of_list(own, kind) for (name, kind), own in zip(self._kinds.items(), listed, strict=True)}
+        return {name: Column.of_list(own, self._kinds[name]) for name, own in self._function.typed(made).items()}
 
     def _row(self, *key: Any) -> tuple[Any, ...]:
-        return self._function(*[[*value] if type(value) is tuple else value for value in key])
+        return self._function([[*value] if type(value) is tuple else value for value in key])
 
 
 def _keys(column: Column, rows: int) -> Iterable[Any]:
@@ -135,27 +135,35 @@ class _Function:
     def __init__(self, view: OnDemand) -> None:
         self._view = view
         self._names = [each.rpartition(".")[2] for each in view.inputs]
-        self._exact = [_EXACT[kind] for kind in view.features.values()]
+        self._features = {*view.features}
 
-    def __call__(self, *values: Any) -> tuple[Any, ...]:
+    def __call__(self, values: Iterable[Any]) -> tuple[Any, ...]:
+        """Of one row, as the function gave them."""
         view, inputs = self._view, dict(zip(self._names, values, strict=True))
         try:
             made = view.function(**inputs)
-            made.keys()
+            told = made.keys()
         except Exception as error:
             raise DeclarationError(
                 f"on-demand view {view.name!r}: its function fails for {inputs}: {error!r}"
             ) from error
-        if made.keys() != view.features.keys():
+        if told != self._features:
             raise DeclarationError(
                 f"on-demand view {view.name!r}: its function gave {', '.join(made) or 'nothing'}",
                 hint=f"it is declared with {', '.join(view.features)}",
             )
-        found = [*map(made.__getitem__, view.features)]
-        # Most rows are as declared, which this says at a fraction of the cost of looking at each value.
-        if [*map(type, found)] != self._exact or any(map(operator.ne, found, found)):
-            found = [_typed(view, name, value) for name, value in zip(view.features, found, strict=True)]
-        return tuple(found)
+        return tuple([made[name] for name in view.features])
+
+    def typed(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
+        """Feature to its values in the type that was declared."""
+        listed = zip(*rows, strict=True) if rows else [()] * len(self._view.features)
+        return {name: self._column(name, own) for name, own in zip(self._view.features, listed, strict=True)}
+
+    def _column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        # Most columns are as declared, which this says at a fraction of the cost of looking at each value.
+        if {*map(type, values)} <= _EXACT[self._view.features[name]] and not any(map(operator.ne, values, values)):
+            return values
+        return [_typed(self._view, name, value) for value in values]
 
 
 def _typed(view: OnDemand, name: str, value: Any) -> Any:
@@ -174,4 +182,4 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = MappingPro
 )
 """Declared type to the Python types that a function may give for it, and what is made of them."""
 
-_EXACT = {kind: own for kind, (_, own) in _TYPES.items()}
+_EXACT = {kind: {own, type(None)} for kind, (_, own) in _TYPES.items()}

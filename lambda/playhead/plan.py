@@ -6,9 +6,10 @@ Spark and DuckDB run. Nulls, bounds and ties are decided here and there, never i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -194,13 +195,34 @@ class DailyPlan:
         """The features that are made of sums, and of the least and greatest, alone."""
         kinds = {measure.name: measure.kind for measure in self.measures}
         found = [name for name, measure, _ in self.windows if kinds[measure].is_integer()]
-        types = {name: kind for name, kind in self.schema if not kind.is_array()}
-        types |= {name: dt.int64 for name, _, _ in self.windows if name not in types}
-        for computed in self.derived:
-            fields = operation(computed.value, types).find(ops.Field)
-            if {node.name for node in fields} <= {*found}:
-                found.append(computed.name)
+        for name, inputs in self.made_of.items():
+            if inputs <= {*found}:
+                found.append(name)
         return [name for name, _ in self.schema if name in found]
+
+    @functools.cached_property
+    def number_types(self) -> dict[str, dt.DataType]:
+        """Features to their types, as derived ones may be made of them: of lists and texts they are not."""
+        return {name: dt.int64 for name, _, _ in self.windows} | {each.name: each.kind for each in self.derived}
+
+    @functools.cached_property
+    def made_of(self) -> dict[str, set[str]]:
+        """Derived features to those that they are made of, which come before them."""
+        nodes = {each.name: operation(each.value, self.number_types) for each in self.derived}
+        return {name: {field.name for field in node.find(ops.Field)} for name, node in nodes.items()}
+
+    def only(self, names: Collection[str]) -> DailyPlan:
+        """The plan of some of its features, of the same rows: without the windows that none of them is made of."""
+        needed = {*names}
+        for name, inputs in reversed(self.made_of.items()):
+            if name in needed:
+                needed |= inputs
+        return dataclasses.replace(
+            self,
+            windows=tuple(window for window in self.windows if window[0] in needed),
+            derived=tuple(computed for computed in self.derived if computed.name in needed),
+            schema=tuple(field for field in self.schema if field[0] in names),
+        )
 
     @functools.cached_property
     def arrow_schema(self) -> pa.Schema:

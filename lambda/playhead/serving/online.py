@@ -58,6 +58,7 @@ _CALLS_PER_ROUND_TRIP = 16
 _KEYS_PER_SCAN = 5_000
 _TIMEOUT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
+_ZERO = "\0"
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,18 @@ def key_of(group: str, entity: str) -> bytes:
     return f"playhead:{group}:{entity}".encode()
 
 
-def keys_of(group: str, entities: Iterable[str], day: str = "") -> list[bytes]:
+def keys_of(group: str, entities: Sequence[str], day: str = "") -> list[bytes]:
     """The keys of many rows; of those of a day, with what `day_key` puts behind an entity.
 
     >>> keys_of("listener", ["u1", "u2"]), keys_of("listener__today", ["u1"], "|86400000")
     ([b'playhead:listener:u1', b'playhead:listener:u2'], [b'playhead:listener__today:u1|86400000'])
+    >>> keys_of("listener", ["a\\0b"]), keys_of("listener", [])
+    ([b'playhead:listener:a\\x00b'], [])
     """
     head = f"playhead:{group}:"
-    return [f"{head}{entity}{day}".encode() for entity in entities]
+    # All at once, at a third of the cost, unless an entity has a zero byte of its own.
+    keys = f"{head}{f'{day}{_ZERO}{head}'.join(entities)}{day}".encode().split(b"\0")
+    return keys if len(keys) == len(entities) else [f"{head}{entity}{day}".encode() for entity in entities]
 
 
 class OnlineStore:

@@ -8,7 +8,7 @@ per (entity, day).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -25,6 +25,8 @@ from playhead.serving.packed import PackedColumns, Packer, Refused
 from playhead.serving.reading import Group, GroupRows, PlainGroup, Status, statuses
 
 _Kind = TypeVar("_Kind", bound=np.generic)
+
+_NEVER = np.iinfo(np.int64).min
 
 EVERYBODY = ""
 """The entity of the row that says E for all."""
@@ -64,16 +66,21 @@ def kept_published(plan: DailyPlan) -> timedelta:
     return timedelta(days=plan.longest + SPEED_DAYS)
 
 
-def online_group(plan: Plan) -> Group:
-    """A plan, compiled for the online store."""
-    return OnlineMerge(plan) if isinstance(plan, DailyPlan) else PlainGroup.of(plan)
+def online_group(plan: Plan, names: Collection[str] | None = None) -> Group:
+    """A plan, compiled for the online store; of windows of days only the features of these names, all when None."""
+    return OnlineMerge(plan, names) if isinstance(plan, DailyPlan) else PlainGroup.of(plan)
 
 
 class OnlineMerge:
-    """A group of calendar windows, compiled for the online store. Safe to share between threads."""
+    """A group of calendar windows, compiled for the online store. Safe to share between threads.
 
-    def __init__(self, plan: DailyPlan) -> None:
-        self.plan = plan
+    Args:
+        plan: of the group.
+        names: the features that are asked for; all of them when None.
+    """
+
+    def __init__(self, plan: DailyPlan, names: Collection[str] | None = None) -> None:
+        self.plan = plan if names is None else plan.only(names)
         self.fingerprint = plan.fingerprint
         self.end = end_packer(plan.name, plan.fingerprint)
         self.published = published_packer(plan)
@@ -143,9 +150,8 @@ class _Asked:
 
     def _stamps(self, published: PackedColumns, live: PackedColumns, ends: Moments) -> tuple[Moments, Flags]:
         """The newest of what each entity was made from, and whether there is any."""
-        never = np.iinfo(np.int64).min
-        own = np.where(published.present, np.minimum(ends, self._day_ms), never)
-        lives = self._over_days(np.maximum, np.where(live.present, live.stamps, never))
+        own = np.where(published.present, np.minimum(ends, self._day_ms), _NEVER)
+        lives = self._over_days(np.maximum, np.where(live.present, live.stamps, _NEVER))
         return np.maximum(own, lives), published.present | self._over_days(np.logical_or, live.present)
 
     def _over_days(self, function: np.ufunc, lives: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:

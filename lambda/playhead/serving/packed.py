@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags, Numbers, all_of
+from playhead.columns import Column, Flags, Numbers, all_of, all_true
 from playhead.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -240,24 +240,27 @@ class Packer:
             absent: a row of this packer, whose values stand where there is none; nulls by default.
         """
         size, blank = self._fixed.size, absent or self._blank
-        there, whole = np.ones(len(rows), np.bool_), [row for row in rows if row is not None]
+        there, whole = all_true(len(rows)), [row for row in rows if row is not None]
         if len(whole) < len(rows):
             there = np.array([row is not None for row in rows], np.bool_)
             whole = [blank if row is None else row for row in rows]
         lengths = [*map(len, whole)]
         even = lengths.count(size) == len(rows)
-        heads = whole if even else [row[:size].ljust(size, b"\0") for row in whole]
+        heads = whole if even else [row[:size] for row in whole]
+        if min(lengths, default=size) < size:
+            heads = [head.ljust(size, b"\0") for head in heads]
         read = np.frombuffer(b"".join(heads), self._dtype)
         slots, nulls = np.ascontiguousarray(read["slots"].T), read["nulls"]
-        valid = np.ones(slots.shape, np.bool_)
+        valid = all_true(*slots.shape)
         if np.count_nonzero(nulls):
             bits = np.unpackbits(nulls.view(np.uint8), axis=1, bitorder="little")
             valid = np.ascontiguousarray(bits.T[: len(slots)]) == 0
         mine = _all_along(read["identity"] == self._words, 1)
         if self._variable or not even:
-            mine &= self._adds_up(slots, valid, np.array(lengths, np.int64))
+            mine = mine & self._adds_up(slots, valid, np.array(lengths, np.int64))
         if all_of(mine):
-            return PackedColumns(self._places, whole, there, ~mine, np.where(there, read["at"], 0), slots, valid)
+            # What stands for absent rows has the timestamp 0.
+            return PackedColumns(self._places, whole, there, ~mine, read["at"], slots, valid)
         present = mine & there
         stamps = np.where(present, read["at"], 0)
         return PackedColumns(self._places, whole, present, ~mine, stamps, slots, valid & mine)
@@ -265,13 +268,15 @@ class Packer:
     def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:
         """Whether a row's texts and lists follow each other up to its end."""
         size = self._fixed.size
-        found: Flags = lengths >= size
-        known, own = valid[self._variable], slots[self._variable]
-        parts = np.where(known, own >> 32 & _NULL, 0)
-        ends = size + np.cumsum(parts, axis=0)
-        found &= _all_along((own & _NULL == ends - parts) | ~known, 0)
-        found &= lengths == (ends[-1] if len(ends) else size)
-        return found
+        if not self._variable:
+            return np.equal(lengths, size)
+        own, known = slots[self._variable], valid[self._variable]
+        parts = (own.view(np.uint64) >> 32).view(np.int64)
+        ends = parts.cumsum(axis=0)
+        ends += size
+        # A null is 0, so that it has no length.
+        follow = _all_along((own & _NULL == ends - parts) | ~known, 0)
+        return np.logical_and(follow, lengths == ends[-1])
 
     def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
         nulls, slots, variable = 0, [], []
@@ -320,7 +325,7 @@ class Packer:
 
 def _all_along(flags: Flags, axis: int) -> Flags:
     """As `flags.all(axis)`, which costs much for a few, and most often gives True."""
-    return np.ones(flags.shape[1 - axis], np.bool_) if all_of(flags) else flags.all(axis)
+    return all_true(flags.shape[1 - axis]) if all_of(flags) else flags.all(axis)
 
 
 def _type_name(group: str, feature: str, dtype: dt.DataType) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags
+from playhead.columns import Column, Flags, all_of, any_of
 from playhead.plan import DailyPlan, Plan
 from playhead.relations import DAY_MS, milliseconds
 from playhead.serving.online import OnlineStore, keys_of
@@ -174,8 +174,11 @@ def _within(found: GroupRows, since_ms: int) -> GroupRows:
 
 def statuses(*cases: tuple[Flags, Status]) -> Statuses:
     """Of each row the status of the first case that holds; else `MISSING`."""
+    held = [(flags, status) for flags, status in cases if any_of(flags)]
+    if held and all_of(held[0][0]):
+        return np.full(len(held[0][0]), held[0][1], np.uint8)
     found = np.full(len(cases[0][0]), Status.MISSING, np.uint8)
-    for flags, status in reversed(cases):
+    for flags, status in reversed(held):
         found[flags] = status
     return found
 

@@ -81,10 +81,10 @@ class Fetched:
             names: which features, in this order; all that are numbers when None.
         """
         wanted = self.numbers if names is None else names
-        made = np.empty((self.rows, len(wanted)), np.float64)
-        for place, name in enumerate(wanted):
-            made[:, place] = self.columns[name].to_floats()
-        return made
+        made = np.empty((len(wanted), self.rows), np.float64)
+        for line, name in zip(made, wanted, strict=True):
+            self.columns[name].floats_into(line)
+        return np.ascontiguousarray(made.T)
 
     def _whole(self, name: str) -> Column:
         column = self.columns[name]
@@ -130,14 +130,13 @@ class _View:
 
     def __init__(self, service: FeatureService, group: FeatureGroup, plan: Plan) -> None:
         self.name, self.key, self.keys = plan.name, plan.key, (plan.key,)
-        self.group = online_group(plan)
         types = dict(plan.schema)
         self.columns = [(f"{plan.name}__{name}", name) for name in service.features_of(group)]
         self.kinds = {column: types[name].to_pyarrow() for column, name in self.columns}
         self.defaults = {name: service.defaults.get(f"{group.name}.{name}") for _, name in self.columns}
         asked = [each.partition(".") for view in service.on_demand for each in view.inputs]
         self.inputs = [(f"{plan.name}.{name}", name) for own, _, name in asked if own == plan.name]
-        self.names = list(dict.fromkeys(name for _, name in [*self.columns, *self.inputs]))
+        self.group = online_group(plan, {name for _, name in [*self.columns, *self.inputs]})
 
 
 class _Computed:
@@ -206,9 +205,10 @@ class VectorService:
         for view, keyed, group in zip(self.views, known, found, strict=True):
             groups[view.name] = own = _Read(keyed, group)
             inputs |= {each: own.column(name) for each, name in view.inputs}
-            for code, count in enumerate(np.bincount(group.status).tolist()):
-                if count:
-                    counts[view.name, _STATUS_NAMES[code]] += count
+            codes = group.status.tobytes()
+            for code, name in enumerate(_STATUS_NAMES):
+                if count := codes.count(code):
+                    counts[view.name, name] += count
         for computed in self.computed:
             keys = [entities.get(key, _NOBODY) for key in computed.keys]
             made[computed.name] = _Made(*_computed(computed, keys, inputs, at_ms))
