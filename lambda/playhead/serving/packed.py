@@ -259,8 +259,8 @@ class Packer:
         if self._variable or not even:
             mine = mine & self._adds_up(slots, valid, np.array(lengths, np.int64))
         if all_of(mine):
-            # What stands for absent rows has the timestamp 0.
-            return PackedColumns(self._places, whole, there, ~mine, read["at"], slots, valid)
+            stamps = read["at"] if all_of(there) else np.where(there, read["at"], 0)
+            return PackedColumns(self._places, whole, there, ~mine, stamps, slots, valid)
         present = mine & there
         stamps = np.where(present, read["at"], 0)
         return PackedColumns(self._places, whole, present, ~mine, stamps, slots, valid & mine)
