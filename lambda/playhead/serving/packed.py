@@ -27,7 +27,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -188,6 +188,7 @@ class Packer:
         )
         self._places = {feature: (place, kind) for place, (feature, kind) in enumerate(self._columns)}
         self._variable = [place for place, (_, kind) in enumerate(self._columns) if kind.decode]
+        self._encoders = [(place, kind.encode) for place, (_, kind) in enumerate(self._columns) if kind.encode]
         self._checksum = zlib.crc32(repr(types).encode())
         self._head = (VERSION, len(types), self._checksum, bytes.fromhex(fingerprint))
         self._identity = HEADER.pack(*self._head, 0)[:_IDENTITY_BYTES]
@@ -271,27 +272,26 @@ class Packer:
         if not self._variable:
             return np.equal(lengths, size)
         own, known = slots[self._variable], valid[self._variable]
-        parts = (own.view(np.uint64) >> 32).view(np.int64)
+        parts = (own.view(np.uint64) >> 32).view(np.int64) * known
         ends = parts.cumsum(axis=0)
         ends += size
-        # A null is 0, so that it has no length.
         follow = _all_along((own & _NULL == ends - parts) | ~known, 0)
         return np.logical_and(follow, lengths == ends[-1])
 
     def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
-        nulls, slots, variable = 0, [], []
+        nulls, slots, variable = 0, [*map(values.get, self._places)], []
         end = self._fixed.size
-        for place, (name, kind) in enumerate(self._columns):
-            value = values.get(name)
-            if value is None:
-                nulls |= 1 << place
-                value = 0
-            elif kind.encode is not None:
-                data = kind.encode(value)
+        if None in slots:
+            for place, value in enumerate(slots):
+                if value is None:
+                    nulls |= 1 << place
+                    slots[place] = 0
+        for place, encode in self._encoders:
+            if not nulls >> place & 1:
+                data = encode(slots[place])
                 variable.append(data)
-                value = end | len(data) << 32
+                slots[place] = end | len(data) << 32
                 end += len(data)
-            slots.append(value)
         bitmap = nulls.to_bytes(self._bitmap_bytes, "little")
         return b"".join((self._fixed.pack(*self._head, event_timestamp_ms, bitmap, *slots), *variable))
 
@@ -341,10 +341,11 @@ def _type_name(group: str, feature: str, dtype: dt.DataType) -> str:
 def _encode_list(values: Sequence[str | None]) -> bytes:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is no list")
-    texts = [value for value in values if value is not None]
-    if len(texts) == len(values) and (joined := "".join(texts)).isascii():
-        # A byte for each character: all at once.
-        return struct.pack(f"<{len(texts) + 1}I", len(texts), *map(len, texts)) + joined.encode()
+    if None not in values:
+        texts = cast("Sequence[str]", values)
+        if (joined := "".join(texts)).isascii():
+            # A byte for each character: all at once.
+            return struct.pack(f"<{len(texts) + 1}I", len(texts), *map(len, texts)) + joined.encode()
     parts = [None if value is None else value.encode() for value in values]
     lengths = [_NULL if part is None else len(part) for part in parts]
     return b"".join((struct.pack(f"<{len(parts) + 1}I", len(parts), *lengths), *(part or b"" for part in parts)))
