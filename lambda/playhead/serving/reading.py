@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
+from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
@@ -105,7 +106,7 @@ def read_groups(
     while True:
         day_ms = _midnight_ms(int(clock_s() * 1_000))
         asked = [group.ask(entities, day_ms) for group, entities in wanted]
-        rows = store.get([key for each in asked for key in each.keys])
+        rows = store.get([*chain.from_iterable(each.keys for each in asked)])
         at_ms = int(clock_s() * 1_000)
         # At midnight, once more: the rows of the new day were not asked for.
         if _midnight_ms(at_ms) != day_ms:
