@@ -195,9 +195,9 @@ def _written(
 
 
 def _on_duckdb(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:
-    from playhead.local.changelog import changelog
+    from playhead.local.changelog import changelogs_of
 
-    return [changelog(plan, events, dimensions) for plan in plans]
+    return changelogs_of(plans, events, dimensions)
 
 
 def _on_spark(plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables) -> list[pa.Table]:

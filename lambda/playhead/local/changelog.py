@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import duckdb
@@ -25,11 +27,7 @@ def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
         The rows in the relation's types, in no order unless the relation has one.
     """
     with duckdb.connect() as connection:
-        for name, rows in inputs.items():
-            connection.register(name, rows)
-        found = connection.sql(str(ibis.to_sql(table, dialect="duckdb"))).to_arrow_table()
-    # DuckDB's SUM of BIGINT is HUGEINT: the plan's types are the contract.
-    return found.cast(table.schema().to_pyarrow())
+        return _executed(connection, _sql(table), table.schema().to_pyarrow(), inputs)
 
 
 def changelog(plan: SpeedPlan, events: pa.Table, dimensions: Tables = MappingProxyType({})) -> pa.Table:
@@ -43,5 +41,31 @@ def changelog(plan: SpeedPlan, events: pa.Table, dimensions: Tables = MappingPro
     Returns:
         One row per (key, event_timestamp_ms), in the types of the plan.
     """
-    rows = changelogs.changelog(plan, lake_table("events"))
-    return run(rows.order_by(plan.key, relations.T_MS), events=events, **rows_of(plan.dimensions, dimensions))
+    (found,) = changelogs_of([plan], events, dimensions)
+    return found
+
+
+def changelogs_of(
+    plans: Sequence[SpeedPlan], events: pa.Table, dimensions: Tables = MappingProxyType({})
+) -> list[pa.Table]:
+    """The `changelog` of each plan: while DuckDB computes one, the next is compiled."""
+    with duckdb.connect() as connection, ThreadPoolExecutor(max_workers=1) as computing:
+        found = []
+        for plan in plans:
+            rows = changelogs.changelog(plan, lake_table("events")).order_by(plan.key, relations.T_MS)
+            inputs = {"events": events, **rows_of(plan.dimensions, dimensions)}
+            found.append(computing.submit(_executed, connection, _sql(rows), rows.schema().to_pyarrow(), inputs))
+        return [each.result() for each in found]
+
+
+def _sql(table: ir.Table) -> str:
+    return str(ibis.to_sql(table, dialect="duckdb"))
+
+
+def _executed(
+    connection: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema, inputs: Mapping[str, pa.Table]
+) -> pa.Table:
+    for name, rows in inputs.items():
+        connection.register(name, rows)
+    # DuckDB's SUM of BIGINT is HUGEINT: the plan's types are the contract.
+    return connection.execute(sql).to_arrow_table().cast(schema)
