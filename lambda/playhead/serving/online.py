@@ -58,7 +58,6 @@ _CALLS_PER_ROUND_TRIP = 16
 _KEYS_PER_SCAN = 5_000
 _TIMEOUT_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
-_ZERO = "\0"
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,9 @@ def keys_of(group: str, entities: Sequence[str], day: str = "") -> list[bytes]:
     ([b'playhead:listener:a\\x00b'], [])
     """
     head = f"playhead:{group}:"
+    between = f"{day}\0{head}"
     # All at once, at a third of the cost, unless an entity has a zero byte of its own.
-    keys = f"{head}{f'{day}{_ZERO}{head}'.join(entities)}{day}".encode().split(b"\0")
+    keys = f"{head}{between.join(entities)}{day}".encode().split(b"\0")
     return keys if len(keys) == len(entities) else [f"{head}{entity}{day}".encode() for entity in entities]
 
 
