@@ -68,4 +68,4 @@ def _executed(
     for name, rows in inputs.items():
         connection.register(name, rows)
     # DuckDB's SUM of BIGINT is HUGEINT: the plan's types are the contract.
-    return connection.execute(sql).to_arrow_table().cast(schema)
+    return connection.sql(sql).to_arrow_table().cast(schema)

@@ -216,7 +216,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: ir.T
         InputError: rows that cannot be read.
     """
     with reading(view):
-        return connection.execute(sql_of(query)).to_arrow_table()
+        return connection.sql(sql_of(query)).to_arrow_table()
 
 
 def sql_of(query: ir.Table) -> str:
