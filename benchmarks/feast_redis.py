@@ -104,4 +104,4 @@ def entities(request: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def body(request: Mapping[str, Any]) -> dict[str, Any]:
     """A request as `feast serve` takes it."""
-    return {"feature_service": SERVICE, "entities": entities(request), "full_feature_names": True}
+    return {"feature_service": NUMBERS, "entities": entities(request), "full_feature_names": True}

@@ -140,7 +140,7 @@ def _variants(ground: Ground, requests: Sequence[dict[str, Any]]) -> dict[str, C
     declarations, service = ground.declarations, ground.declarations.service(NUMBERS)
     noting = _Noting(ground.client, "the benchmark's")
     online, noted = OnlineFeatures(ground.online, declarations), OnlineFeatures(noting, declarations)
-    asked = [{key: request[key] for key in ("user_id", "track_id")} for request in requests]
+    asked = [_of_numbers(request) for request in requests]
     # Before E is known, a fetch reads more.
     noted.fetch(NUMBERS, asked[0])
     keys = []
@@ -166,6 +166,11 @@ def _variants(ground: Ground, requests: Sequence[dict[str, Any]]) -> dict[str, C
         "feast_redis": lambda n: own.get_online_features(of_feast, rows[n], full_feature_names=True),
         "whole": lambda n: online.fetch(SERVICE, requests[n]).to_numpy(),
     }
+
+
+def _of_numbers(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What `NUMBERS` takes of a request."""
+    return {key: request[key] for key in ("user_id", "track_id")}
 
 
 @dataclass
@@ -240,11 +245,12 @@ def _sizes(ground: Ground) -> dict[str, Any]:
 
 
 def _over_http(ground: Ground) -> dict[str, Any]:
-    requests, port = ground.world.requests(_BODIES, seed=2), ground.settings.serve.port
+    requests = [_of_numbers(request) for request in ground.world.requests(_BODIES, seed=2)]
+    port = ground.settings.serve.port
     (feasts_port,) = free_ports(1)
     ours = [orjson.dumps(_body(request)) for request in requests]
     feasts = [orjson.dumps(feast_redis.body(request)) for request in requests]
-    serve = [_command("playhead"), "serve"]
+    serve = [sys.executable, "-m", "benchmarks.numbers_server"]
     with _running(ground, serve, f"http://{LOCALHOST}:{port}/ready"):
         http, http_light = _asked(ground, port, "/v1/features", ours)
     feast_serve = [
@@ -285,9 +291,8 @@ def _asked(ground: Ground, port: int, path: str, bodies: Sequence[bytes]) -> tup
 
 
 def _body(request: Mapping[str, Any]) -> dict[str, Any]:
-    pairs = zip(request["track_id"], request["artist_id"], strict=True)
-    candidates = [{"track_id": track, "artist_id": artist} for track, artist in pairs]
-    return {"service": SERVICE, "user_id": request["user_id"], "candidates": candidates}
+    candidates = [{"track_id": track} for track in request["track_id"]]
+    return {"service": NUMBERS, "user_id": request["user_id"], "candidates": candidates}
 
 
 @contextlib.contextmanager
@@ -304,7 +309,7 @@ def _running(ground: Ground, command: Sequence[str], url: str) -> Iterator[None]
             env=environment_of(ground.settings),
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=ground.settings.home,
+            cwd=ground.settings.project,
         )
     try:
         deadline = time.monotonic() + _SECONDS_TO_START

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from playhead.serving.served_log import messages
 from playhead.serving.served_table import ServedTable
-from playhead.serving.vectors import Part, Vectors
+from playhead.serving.vectors import Candidates, Part, Vectors
 from schemas.features_pb2 import ServedFeatures
 
 TYPES = {"i": pa.int64(), "f": pa.float64(), "s": pa.string(), "l": pa.list_(pa.string())}
@@ -41,6 +42,22 @@ def parts(draw: st.DrawFn, view: str, **entities: st.SearchStrategy[str]) -> Par
         part.event_timestamps_ms[view], part.fingerprints[view] = at_ms, f"of {view}"
     part.statuses |= draw(st.fixed_dictionaries({}, optional={view: st.sampled_from(["stale", "refused"])}))
     return part
+
+
+def columns_of(parts: list[Part]) -> Candidates:
+    """The same in columns, as a service has them: with a place for each where one has something."""
+
+    def in_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        return {name: [row.get(name) for row in rows] for name in sorted({*itertools.chain(*rows)})}
+
+    return Candidates(
+        len(parts),
+        in_columns([part.entities for part in parts]),
+        in_columns([part.values for part in parts]),
+        in_columns([part.event_timestamps_ms for part in parts]),
+        dict(itertools.chain.from_iterable(part.fingerprints.items() for part in parts)),
+        in_columns([part.statuses for part in parts]),
+    )
 
 
 def vectors_in(message: ServedFeatures) -> list[dict[str, Any]]:
@@ -90,7 +107,7 @@ def test_what_is_landed_is_what_was_served(
     shared: Part, candidates: list[Part], at_ms: int, fallback: str | None
 ) -> None:
     shared.entities["user_id"] = "u"
-    vectors = Vectors(at_ms, shared, candidates, Counter())
+    vectors = Vectors(at_ms, shared, columns_of(candidates), Counter())
     made = [ServedFeatures.FromString(message.SerializeToString()) for message in messages("r", "s", vectors, fallback)]
     landed = [plain(row) for message in made for row in vectors_in(message)]
     wanted = [expected(vectors, part, fallback) for part in candidates or [Part({})]]
@@ -98,12 +115,13 @@ def test_what_is_landed_is_what_was_served(
 
 
 def test_many_candidates_are_several_messages() -> None:
-    candidates = [Part({"track_id": f"t{n}"}, {"b__i": n}) for n in range(600)]
-    vectors = Vectors(0, Part({"user_id": "u"}), candidates, Counter())
-    assert [message.candidates.count for message in messages("r", "s", vectors)] == [250, 250, 100]
+    candidates = Candidates(600, {"track_id": [f"t{n}" for n in range(600)]}, {"b__i": [*range(600)]})
+    made = [*messages("r", "s", Vectors(0, Part({"user_id": "u"}), candidates, Counter()))]
+    assert [message.candidates.count for message in made] == [250, 250, 100]
+    assert list(made[2].candidates.values["b__i"].int_values) == [*range(500, 600)]
 
 
 def test_an_integer_as_the_default_of_a_float_is_a_float() -> None:
-    candidates = [Part({"track_id": "t"}, {"b__f": value}) for value in (0, 0.5, None)]
+    candidates = Candidates(3, {"track_id": ["t"] * 3}, {"b__f": [0, 0.5, None]})
     (message,) = messages("r", "s", Vectors(0, Part({"user_id": "u"}), candidates, Counter()))
     assert list(message.candidates.values["b__f"].double_values) == [0.0, 0.5]

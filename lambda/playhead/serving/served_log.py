@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
-import operator
 import queue
 import time
 from collections import Counter
@@ -59,7 +57,7 @@ class _Served:
 
     @property
     def count(self) -> int:
-        return max(1, len(self.vectors.candidates))
+        return max(1, self.vectors.candidates.count)
 
 
 class ServedLog:
@@ -188,11 +186,11 @@ class ServedLog:
 def messages(request_id: str, service: str, vectors: Vectors, fallback: str | None = None) -> Iterator[ServedFeatures]:
     """The vectors of a request as messages, each with as many candidates as it may have.
 
-    In columns: a hundred candidates, made into messages of their own, cost more than answering them.
+    In columns, as they are: a hundred candidates, made into messages of their own, cost more than answering them.
     """
-    for start in range(0, max(1, len(vectors.candidates)), _CANDIDATES):
-        candidates = vectors.candidates[start : start + _CANDIDATES]
-        shared = vectors.shared
+    shared, candidates = vectors.shared, vectors.candidates
+    for start in range(0, max(1, candidates.count), _CANDIDATES):
+        end = min(start + _CANDIDATES, candidates.count)
         message = ServedFeatures(
             request_id=request_id,
             service=service,
@@ -201,19 +199,17 @@ def messages(request_id: str, service: str, vectors: Vectors, fallback: str | No
             entities=shared.entities,
             event_timestamps_ms=shared.event_timestamps_ms,
             statuses=shared.statuses,
-            fingerprints=functools.reduce(
-                operator.or_, (part.fingerprints for part in candidates), shared.fingerprints
-            ),
+            fingerprints=shared.fingerprints | candidates.fingerprints,
         )
         for name, value in shared.values.items():
             _set(message.values[name], value)
-        if candidates:
+        if candidates.count:
             own = message.candidates
-            own.count = len(candidates)
-            _add(own.entities, [part.entities for part in candidates])
-            _add(own.values, [part.values for part in candidates])
-            _add(own.event_timestamps_ms, [part.event_timestamps_ms for part in candidates])
-            _add(own.statuses, [part.statuses for part in candidates])
+            own.count = end - start
+            _add(own.entities, candidates.entities, start, end)
+            _add(own.values, candidates.values, start, end)
+            _add(own.event_timestamps_ms, candidates.event_timestamps_ms, start, end)
+            _add(own.statuses, candidates.statuses, start, end)
         yield message
 
 
@@ -242,11 +238,10 @@ def _set(message: Any, value: Value) -> None:
         setattr(message, _VALUE_FIELDS[type(value)], value)
 
 
-def _add(columns: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Make columns of rows: one for each name that a row has."""
-    for name in dict.fromkeys(itertools.chain.from_iterable(rows)):
-        values = [row.get(name) for row in rows]
-        column = columns[name]
+def _add(columns: Any, lists: Mapping[str, Sequence[Any]], start: int, end: int) -> None:
+    """Add the values of candidates from `start` to `end`."""
+    for name, whole in lists.items():
+        values, column = whole[start:end], columns[name]
         if None in values:
             column.places.extend(place for place, value in enumerate(values) if value is not None)
             values = [value for value in values if value is not None]

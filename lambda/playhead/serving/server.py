@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
 
@@ -52,7 +52,7 @@ def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = t
         log.info("the online store answers")
     if settings.serve.workers == 1:
         registry = CollectorRegistry()
-        serve(settings, stop, clock_s, ServerMetrics(registry))
+        serve(settings, services_of(load_declarations()), stop, clock_s, ServerMetrics(registry))
         _save(settings, registry, restarts=0)
         return
     with _reserved(settings.serve), tempfile.TemporaryDirectory(prefix="playhead-metrics-") as folder:
@@ -70,7 +70,8 @@ def run_worker(settings: Settings, stop: Event, folder: Path, clock_offset_s: fl
         clock_offset_s: how far the clock is ahead of the wall clock.
     """
     parent, metrics = os.getppid(), ServerMetrics(CollectorRegistry(), folder)
-    serve(settings, stop, lambda: time.time() + clock_offset_s, metrics, lambda: os.getppid() == parent)
+    services = services_of(load_declarations())
+    serve(settings, services, stop, lambda: time.time() + clock_offset_s, metrics, lambda: os.getppid() == parent)
 
 
 def clock_from(start_s: float) -> Callable[[], float]:
@@ -81,6 +82,7 @@ def clock_from(start_s: float) -> Callable[[], float]:
 
 def serve(
     settings: Settings,
+    services: Mapping[str, VectorService],
     stop: Event,
     clock_s: Callable[[], float],
     metrics: ServerMetrics,
@@ -92,7 +94,6 @@ def serve(
         StackError: the port is taken, or the server ended by itself.
     """
     guard, access = Guard(settings.serve.budget, Breaker()), Access(settings.serve.tokens)
-    services = services_of(load_declarations())
     with (
         contextlib.closing(guard),
         _store_within(settings) as store,

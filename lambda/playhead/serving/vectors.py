@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from playhead.columns import Column, Flags, Places
+from playhead.columns import Column, Flags, Places, any_of
 from playhead.declarations import Declarations
 from playhead.declare import FeatureGroup, FeatureService, OnDemand
 from playhead.errors import InputError, UnsupportedError
@@ -93,7 +93,7 @@ class Fetched:
 
 @dataclass
 class Part:
-    """The features of the entities of a request, or of one of its candidates.
+    """What all vectors of a request share: the features of its own entities.
 
     Attributes:
         entities: entity key to entity, those not known left out.
@@ -113,15 +113,32 @@ class Part:
 
 
 @dataclass
+class Candidates:
+    """What each candidate has of its own: the same in columns, a place for each, in order; null is absent.
+
+    Attributes:
+        count: how many there are.
+        fingerprints: of the views of which one has a row.
+    """
+
+    count: int = 0
+    entities: dict[str, list[str | None]] = field(default_factory=dict)
+    values: dict[str, list[Value]] = field(default_factory=dict)
+    event_timestamps_ms: dict[str, list[int | None]] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, list[str | None]] = field(default_factory=dict)
+
+
+@dataclass
 class Vectors:
-    """What a request gets: the part that all its candidates share, and a part for each candidate, in order.
+    """What a request gets: the part that all its candidates share, and what each of these has.
 
     `statuses` counts entities by view and status, a name of `Status` in small letters.
     """
 
     serve_time_ms: int
     shared: Part
-    candidates: list[Part]
+    candidates: Candidates
     statuses: Counter[tuple[str, str]]
 
 
@@ -245,9 +262,9 @@ class VectorService:
             asked |= {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
         asked = {key: value for key, value in asked.items() if key in self.keys}
         fetched = self.fetch(store, asked, clock_s)
-        (own,) = _parts(fetched, [shared], self._of_request)
-        parts = _parts(fetched, candidates, self._of_candidates) if candidates else []
-        return Vectors(fetched.serve_time_ms, own, parts, fetched.counts)
+        own = _part(_columns(fetched, [shared], REQUEST_KEYS, self._of_request))
+        each = _columns(fetched, candidates, CANDIDATE_KEYS, self._of_candidates) if candidates else Candidates()
+        return Vectors(fetched.serve_time_ms, own, each, fetched.counts)
 
     def _check_keys(self) -> None:
         known = (*REQUEST_KEYS, *CANDIDATE_KEYS)
@@ -263,27 +280,41 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _parts(fetched: Fetched, entities: Sequence[Entities], views: Sequence[_View | _Computed]) -> list[Part]:
-    """A part for each of the entities, from views that have a row for each."""
-    names = [column for view in views for column, _ in view.columns]
-    values = [fetched.columns[name].to_list() for name in names]
-    rows = zip(*values, strict=True) if names else [()] * len(entities)
-    parts = [
-        Part({key: entity for key, entity in own.items() if entity is not None}, dict(zip(names, row, strict=True)))
-        for own, row in zip(entities, rows, strict=True)
-    ]
+def _columns(
+    fetched: Fetched, entities: Sequence[Entities], keys: Sequence[str], views: Sequence[_View | _Computed]
+) -> Candidates:
+    """What each of the entities has, from views that have a row for each."""
+    found = Candidates(
+        count=len(entities),
+        entities={key: [own.get(key) for own in entities] for key in keys},
+        values={column: fetched.columns[column].to_list() for view in views for column, _ in view.columns},
+    )
     for view in views:
         if isinstance(view, _View) and view.columns:
-            stamps = fetched.event_timestamps_ms[view.name].to_list()
-            for part, stamp in zip(parts, stamps, strict=True):
-                if stamp is not None:
-                    part.event_timestamps_ms[view.name] = stamp
-                    part.fingerprints[view.name] = view.group.fingerprint
+            stamps = fetched.event_timestamps_ms[view.name]
+            if any_of(stamps.valid):
+                found.event_timestamps_ms[view.name] = stamps.to_list()
+                found.fingerprints[view.name] = view.group.fingerprint
+            told = np.full(len(entities), None, np.object_)
             for status in (Status.STALE, Status.REFUSED):
-                told = np.logical_or.reduce([fetched.statuses[column] == status for column, _ in view.columns])
-                for place in np.flatnonzero(told).tolist():
-                    parts[place].statuses[view.name] = status.name.lower()
-    return parts
+                name = status.name.lower()
+                if fetched.counts[view.name, name]:
+                    own = [fetched.statuses[column] == status.value for column, _ in view.columns]
+                    told[np.logical_or.reduce(own)] = name
+            if told.any():
+                found.statuses[view.name] = told.tolist()
+    return found
+
+
+def _part(one: Candidates) -> Part:
+    """Of the only one."""
+    return Part(
+        {key: entity for key, (entity,) in one.entities.items() if entity is not None},
+        {name: value for name, (value,) in one.values.items()},
+        {view: at_ms for view, (at_ms,) in one.event_timestamps_ms.items() if at_ms is not None},
+        one.fingerprints,
+        {view: status for view, (status,) in one.statuses.items() if status is not None},
+    )
 
 
 class _Origin(NamedTuple):
