@@ -150,15 +150,13 @@ def test_a_vector_has_every_feature_of_the_service_and_empty_windows_where_there
     assert answer["user"]["listener__skip_rate_1h"] == 0.25
     assert answer["user"]["listener__pauses_1h"] is None
     assert answer["event_timestamps_ms"] == {"listener": 1_700_000_000_000}
-    first, second = answer["candidates"]
-    assert (first["track_id"], first["artist_id"], second["artist_id"]) == ("t1", "a1", None)
-    assert (first["features"]["track__plays_1h"], second["features"]["track__plays_1h"]) == (5, 0)
-    assert (first["features"]["artist__plays_1h"], second["features"]["artist__plays_1h"]) == (0, None)
+    candidates = answer["candidates"]
+    assert (candidates["track_id"], candidates["artist_id"]) == (["t1", "t2"], ["a1", None])
+    assert candidates["features"]["track__plays_1h"] == [5, 0]
+    assert candidates["features"]["artist__plays_1h"] == [0, None]
     assert answer["user"]["session__session_plays"] is None
-    assert first["event_timestamps_ms"] == {"track": 1_700_000_001_000}
-    declared = set(served_columns())
-    assert answer["user"].keys() | first["features"].keys() == declared
-    assert first["features"].keys() == second["features"].keys()
+    assert candidates["event_timestamps_ms"] == {"track": [1_700_000_001_000, None]}
+    assert answer["user"].keys() | candidates["features"].keys() == set(served_columns())
 
 
 def test_on_demand_features_are_of_the_moment_and_of_what_was_read(served: Served) -> None:
@@ -166,10 +164,13 @@ def test_on_demand_features_are_of_the_moment_and_of_what_was_read(served: Serve
     answer = served.ask(candidates=[{"track_id": "t1"}, {"track_id": "t2"}]).json()
     # A Tuesday at 22 o'clock.
     assert (answer["user"]["context__weekday"], answer["user"]["context__hour_sin"]) == (2, math.sin(22 / 12 * math.pi))
-    first, second = (each["features"] for each in answer["candidates"])
-    assert [first[f"item__{name}"] for name in ("tempo_scaled", "is_jazz", "is_pop")] == [0.5, 1, 0]
-    assert [second[f"item__{name}"] for name in ("tempo_scaled", "is_jazz", "is_pop")] == [None, 0, 0]
-    assert (first["track_item__genre"], second["track_item__genre"]) == ("jazz", None)
+    features = answer["candidates"]["features"]
+    assert [features[f"item__{name}"] for name in ("tempo_scaled", "is_jazz", "is_pop")] == [
+        [0.5, None],
+        [1, 0],
+        [0, 0],
+    ]
+    assert features["track_item__genre"] == ["jazz", None]
 
 
 def test_a_request_is_one_round_trip_however_many_candidates(served: Served) -> None:
@@ -199,7 +200,8 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
 
 def test_without_candidates_the_users_own_vector_is_served_and_logged(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
-    assert served.ask().json()["candidates"] == []
+    empty = {"track_id": [], "artist_id": [], "features": {}, "event_timestamps_ms": {}}
+    assert served.ask().json()["candidates"] == empty
     (row,) = served.logged()
     assert (row["user_id"], row.get("track_id"), row["listener__plays_1h"]) == ("u1", None, 12)
 
@@ -208,9 +210,9 @@ def test_a_row_of_another_declaration_is_not_served_and_is_counted(served: Serve
     plan = load_declarations().plan("track")
     other = Packer(plan.name, plan.schema, "f" * 16)
     served.redis.rows[key_of("track", "t1")] = other.pack(1_000, {"plays_1h": 5})
-    (candidate,) = served.ask(candidates=[{"track_id": "t1"}]).json()["candidates"]
-    assert candidate["features"]["track__plays_1h"] is None
-    assert candidate["event_timestamps_ms"] == {}
+    candidates = served.ask(candidates=[{"track_id": "t1"}]).json()["candidates"]
+    assert candidates["features"]["track__plays_1h"] == [None]
+    assert candidates["event_timestamps_ms"] == {}
     assert 'playhead_serve_rows_total{status="refused",view="track"} 1.0' in served.client.get("/metrics").text
 
 
@@ -298,7 +300,7 @@ def test_without_the_store_the_services_defaults_are_served_and_the_answer_says_
     assert body["user"]["listener__plays_1h"] is None
     assert body["user"]["context__weekday"] == 2, "that needs no store"
     assert body["event_timestamps_ms"] == {}
-    assert body["candidates"][0]["features"].keys() == {*served_columns()} - body["user"].keys()
+    assert body["candidates"]["features"].keys() == {*served_columns()} - body["user"].keys()
     assert [row["fallback"] for row in served.logged()] == ["unavailable"] * 2
     assert {
         'playhead_serve_requests_total{outcome="fallback"} 1.0',
@@ -314,7 +316,7 @@ def test_defaults_stand_where_the_service_has_some() -> None:
     with server(declarations=replace(declared, services=(service,))) as served:
         served.redis.away = True
         answer = served.ask(candidates=[{"track_id": "t1"}]).json()
-    assert answer["candidates"][0]["features"]["track__plays_1h"] == 3
+    assert answer["candidates"]["features"]["track__plays_1h"] == [3]
     assert answer["user"]["listener__last_5_tracks"] == []
     (row,) = served.logged()
     assert (row["track__plays_1h"], row["listener__last_5_tracks"]) == (3, [])
@@ -427,7 +429,7 @@ def test_the_documentation_describes_the_answer(served: Served) -> None:
     }
     answer = served.ask(candidates=[{"track_id": "t"}]).json()
     assert described["FeaturesResponse"].keys() == answer.keys()
-    assert described["CandidateFeatures"].keys() == answer["candidates"][0].keys()
+    assert described["CandidateFeatures"].keys() == answer["candidates"].keys()
     assert described["CandidatesResponse"].keys() == served.candidates().keys()
     assert schema["paths"]["/v1/features"]["post"]["responses"].keys() == {"200", "401", "404", "422"}
     assert schema["paths"]["/v1/features"]["post"]["security"]

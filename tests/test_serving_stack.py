@@ -297,7 +297,8 @@ def test_the_server_says_what_feast_says_and_the_lake_keeps_it_once(own: Setting
         answer = client.post(
             "/v1/features", json={"service": "listener_v1", "user_id": user, "candidates": candidates}
         ).json()
-    vectors = [answer["user"] | candidate["features"] for candidate in answer["candidates"]]
+    features = answer["candidates"]["features"]
+    vectors = [answer["user"] | dict(zip(features, row, strict=True)) for row in zip(*features.values(), strict=True)]
     assert [vector["track__plays_1h"] for vector in vectors] == [5, 6, 0]
     assert {vector["listener_daily__plays_7d"] for vector in vectors} == {60}
     assert {vector["listener_daily__plays_30d"] for vector in vectors} == {260}
@@ -378,11 +379,13 @@ def test_workers_share_a_port_and_one_that_dies_is_started_again_and_none_is_lef
     assert land_served(own, Event()).landed == {"listener_v1": 400}
 
 
-def test_workers_end_with_the_process_that_started_them(own: Settings) -> None:
+@pytest.mark.parametrize("is_serving", [True, False])
+def test_workers_end_with_the_process_that_started_them(own: Settings, is_serving: bool) -> None:
     with command(own, "--workers", "2") as process, client_of(own) as client:
-        assert eventually(lambda: process.poll() is not None or is_ready(client))
-        workers = psutil.Process(process.pid).children()
-        assert len(workers) == 2
+        children = psutil.Process(process.pid).children
+        assert eventually(lambda: process.poll() is not None or len(children()) == 2)
+        assert not is_serving or eventually(lambda: is_ready(client))
+        workers = children()
         process.kill()
         process.wait(PATIENCE)
         assert eventually(lambda: not any(worker.is_running() for worker in workers))

@@ -83,12 +83,13 @@ def serve(
 def serve_worker(
     metrics: Annotated[Path, typer.Option("--metrics")],
     clock_offset_s: Annotated[float, typer.Option("--clock-offset-s")],
+    parent: Annotated[int, typer.Option("--parent")],
 ) -> None:
     """One process of `serve --workers`, which starts it."""
     from playhead.serving.server import run_worker
 
     with stop_on_signal() as stop:
-        run_worker(settings_of(None, None), stop, metrics, clock_offset_s)
+        run_worker(settings_of(None, None), stop, metrics, clock_offset_s, parent)
 
 
 def land_served(

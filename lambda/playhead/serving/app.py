@@ -6,7 +6,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -26,7 +26,7 @@ from playhead.serving.fallbacks import TrackLists, chosen, lists_for, read_lists
 from playhead.serving.online import OnlineStore
 from playhead.serving.serve_metrics import ServerMetrics
 from playhead.serving.served_log import ServedLog
-from playhead.serving.vectors import CANDIDATE_KEYS, Candidates, Entities, Vectors, VectorService
+from playhead.serving.vectors import CANDIDATE_KEYS, Entities, Vectors, VectorService
 
 _PROBLEMS = 5
 _MAX_BODY_BYTES = 2**21
@@ -40,7 +40,6 @@ _STATUSES = {
 """Error to the status and the outcome that it has."""
 
 T = TypeVar("T")
-_Value = TypeVar("_Value")
 
 
 def services_of(declarations: Declarations) -> dict[str, VectorService]:
@@ -218,6 +217,7 @@ def _statuses(vectors: Vectors, fallback: Reason | None) -> dict[str, dict[str, 
 def _answer(
     request_id: str, service: str, vectors: Vectors, fallback: Reason | None, statuses: Mapping[str, Any]
 ) -> dict[str, Any]:
+    candidates = vectors.candidates
     return {
         "request_id": request_id,
         "service": service,
@@ -226,29 +226,12 @@ def _answer(
         "status": statuses,
         "user": vectors.shared.values,
         "event_timestamps_ms": vectors.shared.event_timestamps_ms,
-        "candidates": [*_rows(vectors.candidates)],
+        "candidates": {
+            **{key: candidates.entities.get(key, []) for key in CANDIDATE_KEYS},
+            "features": candidates.values,
+            "event_timestamps_ms": candidates.event_timestamps_ms,
+        },
     }
-
-
-def _rows(candidates: Candidates) -> Iterator[dict[str, Any]]:
-    """The columns of candidates as an answer has them."""
-    own = [candidates.entities.get(key, []) for key in CANDIDATE_KEYS]
-    names, views = [*candidates.values], [*candidates.event_timestamps_ms]
-    values, stamps = (
-        _by_row(candidates.values, candidates.count),
-        _by_row(candidates.event_timestamps_ms, candidates.count),
-    )
-    for track, artist, row, at in zip(*own, values, stamps, strict=True):
-        yield {
-            "track_id": track,
-            "artist_id": artist,
-            "features": dict(zip(names, row, strict=True)),
-            "event_timestamps_ms": {view: at_ms for view, at_ms in zip(views, at, strict=True) if at_ms is not None},
-        }
-
-
-def _by_row(columns: Mapping[str, Sequence[_Value]], rows: int) -> Iterable[tuple[_Value, ...]]:
-    return zip(*columns.values(), strict=True) if columns else [()] * rows
 
 
 def _refusal(status: int, error: str, message: str, hint: str | None) -> Response:

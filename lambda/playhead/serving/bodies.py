@@ -64,16 +64,19 @@ class FeaturesRequest(_Body):
 
 
 class CandidateFeatures(BaseModel):
-    """A candidate, its `view__feature` values, and the event timestamp of each view that has a row."""
+    """The candidates in columns, a place for each, in the order of the request: their `view__feature` values, and the
+    event timestamp of each view that has a row of one of them."""
 
-    track_id: str
-    artist_id: str | None
-    features: Annotated[dict[str, Value], Field(examples=[{"track__plays_1h": 5, "track_item__genre": "jazz"}])]
-    event_timestamps_ms: Annotated[dict[str, int], Field(examples=[{"track": 1_700_000_001_000}])]
+    track_id: list[str]
+    artist_id: list[str | None]
+    features: Annotated[
+        dict[str, list[Value]], Field(examples=[{"track__plays_1h": [5, 0], "track_item__genre": ["jazz", None]}])
+    ]
+    event_timestamps_ms: Annotated[dict[str, list[int | None]], Field(examples=[{"track": [1_700_000_001_000, None]}])]
 
 
 class FeaturesResponse(BaseModel):
-    """The user's `view__feature` values, the event timestamp of each view with a row, and the candidates in order.
+    """The user's `view__feature` values, the event timestamp of each view with a row, and the candidates' columns.
 
     `status` says of each view how many of the entities asked for had a row (`present`), none (`missing`: an empty
     window), a window that the batch layer is too far behind for (`stale`), a row of another declaration (`refused`), or
@@ -88,7 +91,7 @@ class FeaturesResponse(BaseModel):
     status: Annotated[dict[str, dict[RowStatus, int]], Field(examples=[{"track": {"present": 99, "missing": 1}}])]
     user: Annotated[dict[str, Value], Field(examples=[{"listener__plays_1h": 12, "listener__skip_rate_1h": 0.25}])]
     event_timestamps_ms: Annotated[dict[str, int], Field(examples=[{"listener": 1_700_000_000_000}])]
-    candidates: list[CandidateFeatures]
+    candidates: CandidateFeatures
 
 
 class CandidatesRequest(_Body):

@@ -60,7 +60,7 @@ def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = t
         _save(settings, of_all_workers(Path(folder)), restarts)
 
 
-def run_worker(settings: Settings, stop: Event, folder: Path, clock_offset_s: float) -> None:
+def run_worker(settings: Settings, stop: Event, folder: Path, clock_offset_s: float, parent: int) -> None:
     """Serve as one of several processes, until told to stop or until the one that started it is gone.
 
     Args:
@@ -68,8 +68,9 @@ def run_worker(settings: Settings, stop: Event, folder: Path, clock_offset_s: fl
         stop: set it to end.
         folder: where the metrics of all are.
         clock_offset_s: how far the clock is ahead of the wall clock.
+        parent: the process that started it; it may have gone before this one has come so far.
     """
-    parent, metrics = os.getppid(), ServerMetrics(CollectorRegistry(), folder)
+    metrics = ServerMetrics(CollectorRegistry(), folder)
     services = services_of(load_declarations())
     serve(settings, services, stop, lambda: time.time() + clock_offset_s, metrics, lambda: os.getppid() == parent)
 

@@ -45,7 +45,7 @@ class Workers:
 
     def __init__(self, settings: Settings, folder: Path, clock_offset_s: float) -> None:
         self._folder = folder
-        arguments = ["--metrics", folder, f"--clock-offset-s={clock_offset_s}"]
+        arguments = ["--metrics", folder, f"--clock-offset-s={clock_offset_s}", "--parent", os.getpid()]
         start = "from playhead.cli import main; main()"
         self._argv = [sys.executable, "-c", start, "serve-worker", *map(str, arguments)]
         # prometheus_client reads it when it is imported.
