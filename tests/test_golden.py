@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ibis
 import pytest
 
 from playhead import changelogs
@@ -38,7 +37,9 @@ class Views:
 
 
 def duckdb(plan: SlidingPlan | SessionPlan) -> str:
-    return str(ibis.to_sql(changelogs.changelog(plan, lake_table("events")), dialect="duckdb"))
+    from playhead.local.sql import compiled
+
+    return formatted(compiled(changelogs.changelog(plan, lake_table("events"))), "duckdb")
 
 
 def spark(plan: SlidingPlan | SessionPlan) -> str:

@@ -83,8 +83,9 @@ def read_events(paths: Sequence[Path], format_name: str, settings: Settings, *, 
             duplicates += 1
         else:
             rows[str(row[0])] = row
+    names = [*event_columns()]
     return EventFile(
-        events=master_data(dict(zip(event_columns(), row, strict=True)) for row in rows.values()),
+        events=master_data(dict(zip(names, row, strict=True)) for row in rows.values()),
         rows=source.rows,
         duplicates=duplicates,
         invalid=dict(sorted(invalid.items())),

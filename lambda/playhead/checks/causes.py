@@ -30,6 +30,7 @@ from playhead.declare import VALID_FROM_MS, Days, FeatureGroup, FeatureService, 
 from playhead.evaluate import evaluate
 from playhead.lake_files import finished_files
 from playhead.local.changelog import changelog
+from playhead.local.sql import compiled
 from playhead.merge import SPEED_DAYS
 from playhead.on_demand import computed
 from playhead.plan import AttributePlan, DailyPlan, Plan, speed_plan
@@ -322,7 +323,7 @@ class _Replay:
             mine = rows.semi_join(asked, rows[key] == asked.wanted)
             query = mine.filter(mine.event_time_ms <= until_ms).select(schema.names)
             connection.read_parquet(files, hive_partitioning=False, union_by_name=True).create_view("events")
-            return connection.sql(str(ibis.to_sql(query, dialect="duckdb"))).to_arrow_table().cast(schema)
+            return connection.sql(compiled(query)).to_arrow_table().cast(schema)
 
 
 def _with_days_before(events: pa.Table, moments: Sequence[int]) -> list[pa.Table]:

@@ -18,8 +18,9 @@ from deltalake import write_deltalake
 from playhead.checks.distributions import LEAST, LOG_WIDTH, MOST, Profile
 from playhead.config import Settings
 from playhead.errors import InputError, UnsupportedError
+from playhead.local.sql import compiled
 from playhead.serving.delta import delta_table, rows_of
-from playhead.serving.lake_rows import open_duckdb, sql_of
+from playhead.serving.lake_rows import open_duckdb
 from playhead.stack.process import exclusive
 
 _TEXTS = 1_000
@@ -202,7 +203,7 @@ def _profiled(
         connection.register("rows", rows)
 
         def answer(query: ir.Table) -> list[dict[str, Any]]:
-            answered: list[dict[str, Any]] = connection.sql(sql_of(query)).to_arrow_table().to_pylist()
+            answered: list[dict[str, Any]] = connection.sql(compiled(query)).to_arrow_table().to_pylist()
             return answered
 
         keys = sorted({key for each in measured for key in each.keys})

@@ -28,6 +28,7 @@ from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.declare import FeatureService
 from playhead.errors import InputError
+from playhead.local.sql import compiled
 from playhead.objectives import CheckSettings
 from playhead.pushed import pushed
 from playhead.serving.delta import delta_table, rows_of
@@ -395,4 +396,4 @@ def _query(table: ir.Table, **inputs: Any) -> pa.Table:
     with open_duckdb() as connection:
         for name, rows in inputs.items():
             connection.register(name, rows)
-        return connection.sql(ibis.to_sql(table, dialect="duckdb")).to_arrow_table()
+        return connection.sql(compiled(table)).to_arrow_table()

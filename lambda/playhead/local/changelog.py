@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import duckdb
-import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from playhead import changelogs, relations
 from playhead.dimensions import Tables, rows_of
+from playhead.local.sql import compiled
 from playhead.plan import SpeedPlan, lake_table
 
 
@@ -27,7 +27,7 @@ def run(table: ir.Table, **inputs: pa.Table) -> pa.Table:
         The rows in the relation's types, in no order unless the relation has one.
     """
     with duckdb.connect() as connection:
-        return _executed(connection, _sql(table), table.schema().to_pyarrow(), inputs)
+        return _executed(connection, compiled(table), table.schema().to_pyarrow(), inputs)
 
 
 def changelog(plan: SpeedPlan, events: pa.Table, dimensions: Tables = MappingProxyType({})) -> pa.Table:
@@ -54,12 +54,8 @@ def changelogs_of(
         for plan in plans:
             rows = changelogs.changelog(plan, lake_table("events")).order_by(plan.key, relations.T_MS)
             inputs = {"events": events, **rows_of(plan.dimensions, dimensions)}
-            found.append(computing.submit(_executed, connection, _sql(rows), rows.schema().to_pyarrow(), inputs))
+            found.append(computing.submit(_executed, connection, compiled(rows), rows.schema().to_pyarrow(), inputs))
         return [each.result() for each in found]
-
-
-def _sql(table: ir.Table) -> str:
-    return str(ibis.to_sql(table, dialect="duckdb"))
 
 
 def _executed(

@@ -21,6 +21,7 @@ import pyarrow as pa
 from playhead.days import DAY
 from playhead.errors import InputError
 from playhead.lake_files import DAY_FOLDER, finished_files
+from playhead.local.sql import compiled
 from playhead.serving.delta import delta_table, rows_of
 
 _THREAD_MB = 32
@@ -216,12 +217,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: ir.T
         InputError: rows that cannot be read.
     """
     with reading(view):
-        return connection.sql(sql_of(query)).to_arrow_table()
-
-
-def sql_of(query: ir.Table) -> str:
-    """DuckDB's text of a query."""
-    return str(ibis.to_sql(query, dialect="duckdb"))
+        return connection.sql(compiled(query)).to_arrow_table()
 
 
 @contextlib.contextmanager

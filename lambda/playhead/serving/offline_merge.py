@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,8 +21,8 @@ from playhead.items import Moments
 from playhead.merge import SPEED_DAYS, UNPUBLISHED, Partials, day_of, merge
 from playhead.plan import DailyPlan
 from playhead.relations import BY_DAY, DAY_MS
-from playhead.serving.asof import as_key, as_of, check_columns, moments_of
-from playhead.serving.lake_rows import Feature, ViewRows
+from playhead.serving.asof import as_key, attached, check_columns, moments_of
+from playhead.serving.lake_rows import Feature, ViewRows, open_duckdb
 from playhead.serving.ranges import rows_within
 
 _ROWS_AT_ONCE = 100_000
@@ -85,26 +86,23 @@ def joined(
             hint="ask for features that are no windows of days, or leave the column out",
         )
     plain = [view for view in views if isinstance(view, ViewRows)]
-    found = as_of(spine, timestamp, plain, known=known, memory_mb=memory_mb)
-    for view in days:
-        merged = merged_at(spine, timestamp, view, memory_mb)
-        for name in merged.column_names:
-            found = found.append_column(name, merged[name])
+    with open_duckdb(memory_mb) as connection:
+        found = attached(connection, spine, timestamp, plain, known)
+        for view in days:
+            merged = _merged_at(connection, spine, timestamp, view)
+            for name in merged.column_names:
+                found = found.append_column(name, merged[name])
     return found.select([*spine.column_names, *(feature.name for view in views for feature in view.features)])
 
 
-def merged_at(spine: pa.Table, timestamp: str, view: MergedRows, memory_mb: int | None = None) -> pa.Table:
-    """The features as of each row's moment, in the spine's order; null where the key or the moment is.
-
-    Raises:
-        InputError: as of `playhead.serving.asof.as_of`.
-    """
+def _merged_at(connection: duckdb.DuckDBPyConnection, spine: pa.Table, timestamp: str, view: MergedRows) -> pa.Table:
+    """The features as of each row's moment, in the spine's order; null where the key or the moment is."""
     keys = as_key(view.partials, spine, view.key, pa.string())
     moments = pc.floor_temporal(moments_of(spine, timestamp), unit="millisecond").cast(_MS).cast(pa.int64())
     asked = pa.table({_KEY: keys, _MOMENT: moments, _PLACE: pa.array(range(spine.num_rows), pa.int64())})
     known = asked.filter(pc.and_(asked[_KEY].is_valid(), asked[_MOMENT].is_valid()))
     starts = range(0, known.num_rows or 1, _ROWS_AT_ONCE)
-    parts = [_merged(known.slice(start, _ROWS_AT_ONCE), view, memory_mb) for start in starts]
+    parts = [_merged(connection, known.slice(start, _ROWS_AT_ONCE), view) for start in starts]
     made = pa.concat_tables(parts)
     # A row without a place of its own takes null.
     places = np.full(spine.num_rows, -1, np.int64)
@@ -113,7 +111,7 @@ def merged_at(spine: pa.Table, timestamp: str, view: MergedRows, memory_mb: int 
     return pa.table({f.name: made[f.column].take(taken).cast(f.kind or made[f.column].type) for f in view.features})
 
 
-def _merged(asked: pa.Table, view: MergedRows, memory_mb: int | None) -> pa.Table:
+def _merged(connection: duckdb.DuckDBPyConnection, asked: pa.Table, view: MergedRows) -> pa.Table:
     """The features of rows (key, moment), neither of them null."""
     moments = asked[_MOMENT].to_numpy()
     today = day_of(moments)
@@ -121,8 +119,8 @@ def _merged(asked: pa.Table, view: MergedRows, memory_mb: int | None) -> pa.Tabl
     since = np.minimum(today - (view.plan.longest - 1) * DAY_MS, ends)
     place = pa.array(np.arange(asked.num_rows))
     spans = pa.table({_PLACE: place, _KEY: asked[_KEY], "since": _stamps(since), "until": _stamps(ends)})
-    of_batch = rows_within(spans, view.partials, memory_mb)
-    speed = list(_live(asked, today, ends, view, memory_mb))
+    of_batch = rows_within(connection, spans, view.partials)
+    speed = list(_live(connection, asked, today, ends, view))
     batch = Partials(
         of_batch[_PLACE].to_numpy(),
         of_batch["at"].cast(_MS).cast(pa.int64()).to_numpy(),
@@ -139,7 +137,7 @@ def begins_of(missing_ms: Sequence[int], ends: Moments) -> Moments:
 
 
 def _live(
-    asked: pa.Table, today: Moments, ends: Moments, view: MergedRows, memory_mb: int | None
+    connection: duckdb.DuckDBPyConnection, asked: pa.Table, today: Moments, ends: Moments, view: MergedRows
 ) -> Iterator[Partials]:
     """What the archive knew of each of the speed layer's days at each moment, where the batch layer has not got it."""
     for age in range(SPEED_DAYS):
@@ -150,7 +148,7 @@ def _live(
             days = days[rows]
             key = pc.binary_join_element_wise(part[_KEY], pa.array(days).cast(pa.string()), BY_DAY)
             spine = pa.table({view.plan.key: key, _MOMENT: part[_MOMENT].cast(_MS)})
-            held = as_of(spine, _MOMENT, [view.today], memory_mb=memory_mb)
+            held = attached(connection, spine, _MOMENT, [view.today])
             values = {measure.name: Column.of(held[measure.name]) for measure in view.plan.measures}
             yield Partials(rows, days, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -37,28 +38,27 @@ def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *
     return pa.table(columns, names=names)
 
 
-def rows_within(spine: pa.Table, view: ViewRows, memory_mb: int | None = None) -> pa.Table:
+def rows_within(connection: duckdb.DuckDBPyConnection, spine: pa.Table, view: ViewRows) -> pa.Table:
     """All rows of a view in each row's span.
 
     Args:
+        connection: from `playhead.serving.lake_rows.open_duckdb`.
         spine: `place` (int64), `key`, and a span from `since` to before `until` (timestamp[us, UTC]).
         view: with one key.
-        memory_mb: see `playhead.serving.asof.open_duckdb`.
 
     Returns:
         `place`, the row's event timestamp as `at`, and the features under their names; in no order.
     """
     names = [feature.name for feature in view.features]
     since, until = pc.min(spine["since"]).as_py(), pc.max(spine["until"]).as_py()
-    with open_duckdb(memory_mb) as connection:
-        rows = open_rows(connection, view, since, until)
-        if rows is None:
-            kinds = [f.kind or pa.null() for f in view.features]
-            return pa.table([pa.nulls(0, kind) for kind in (pa.int64(), MOMENT, *kinds)], names=["place", "at", *names])
-        connection.register("spine", spine)
-        asked = ibis.table(ibis.schema({"place": "int64", "key": "string", "since": AT, "until": AT}), "spine")
-        found = asked.join(rows, [asked.key == rows.key_0, rows.at >= asked.since, rows.at < asked.until])
-        table = run_query(connection, view, found.select("place", "at", *numbered("value", view.features)))
+    rows = open_rows(connection, view, since, until)
+    if rows is None:
+        kinds = [f.kind or pa.null() for f in view.features]
+        return pa.table([pa.nulls(0, kind) for kind in (pa.int64(), MOMENT, *kinds)], names=["place", "at", *names])
+    connection.register("spine", spine)
+    asked = ibis.table(ibis.schema({"place": "int64", "key": "string", "since": AT, "until": AT}), "spine")
+    found = asked.join(rows, [asked.key == rows.key_0, rows.at >= asked.since, rows.at < asked.until])
+    table = run_query(connection, view, found.select("place", "at", *numbered("value", view.features)))
     columns = [column.cast(f.kind or column.type) for f, column in zip(view.features, table.columns[2:], strict=True)]
     return pa.table([table["place"], table["at"].cast(MOMENT), *columns], names=["place", "at", *names])
 

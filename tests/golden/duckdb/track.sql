@@ -1,75 +1,98 @@
+WITH "t1" AS (
+  SELECT
+    *
+  FROM "events" AS "t0"
+  WHERE
+    NOT "t0"."track_id" IS NULL
+), "t3" AS (
+  SELECT
+    *
+  FROM "t1" AS "t2"
+  WHERE
+    "t2"."event_type" = 'PLAY'
+), "t5" AS (
+  SELECT
+    *
+  FROM "t1" AS "t2"
+  WHERE
+    (
+      "t2"."event_type" = 'PLAY'
+    ) OR (
+      "t2"."event_type" = 'SKIP'
+    )
+)
 SELECT
-  "t12"."track_id",
+  "t18"."track_id",
   (
-    "t12"."tick_ms" - (
-      "t12"."tick_ms" % 1000
+    "t18"."tick_ms" - (
+      "t18"."tick_ms" % 1000
     )
   ) + 1000 AS "event_timestamp_ms",
-  "t12"."plays_1m",
-  "t12"."plays_1h",
-  "t12"."plays_1d",
-  "t12"."skips_1h"
+  "t18"."plays_1m",
+  "t18"."plays_1h",
+  "t18"."plays_1d",
+  "t18"."skips_1h"
 FROM (
   SELECT
-    "t11"."track_id",
-    "t11"."tick_ms",
-    SUM("t11"."plays_1m") OVER (
-      PARTITION BY "t11"."track_id"
-      ORDER BY "t11"."tick_ms" ASC
+    "t17"."track_id",
+    "t17"."tick_ms",
+    SUM("t17"."plays_1m") OVER (
+      PARTITION BY "t17"."track_id"
+      ORDER BY "t17"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1m",
-    SUM("t11"."plays_1h") OVER (
-      PARTITION BY "t11"."track_id"
-      ORDER BY "t11"."tick_ms" ASC
+    SUM("t17"."plays_1h") OVER (
+      PARTITION BY "t17"."track_id"
+      ORDER BY "t17"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1h",
-    SUM("t11"."plays_1d") OVER (
-      PARTITION BY "t11"."track_id"
-      ORDER BY "t11"."tick_ms" ASC
+    SUM("t17"."plays_1d") OVER (
+      PARTITION BY "t17"."track_id"
+      ORDER BY "t17"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "plays_1d",
-    SUM("t11"."skips_1h") OVER (
-      PARTITION BY "t11"."track_id"
-      ORDER BY "t11"."tick_ms" ASC
+    SUM("t17"."skips_1h") OVER (
+      PARTITION BY "t17"."track_id"
+      ORDER BY "t17"."tick_ms" ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS "skips_1h"
   FROM (
     SELECT
-      "t10"."track_id",
-      "t10"."tick_ms",
-      "t10"."plays_1m",
-      "t10"."plays_1h",
-      "t10"."plays_1d",
-      "t10"."skips_1h",
+      "t16"."track_id",
+      "t16"."tick_ms",
+      "t16"."plays_1m",
+      "t16"."plays_1h",
+      "t16"."plays_1d",
+      "t16"."skips_1h",
       (
-        "t10"."tick_ms" - (
-          "t10"."tick_ms" % 1000
+        "t16"."tick_ms" - (
+          "t16"."tick_ms" % 1000
         )
       ) + 1000 AS "second"
     FROM (
       SELECT
-        "t9".*
+        "t15".*
         EXCLUDE ("second")
       FROM (
         SELECT
-          "t8"."track_id",
-          "t8"."second",
-          MAX("t8"."tick_ms") AS "tick_ms",
-          SUM("t8"."plays_1m") AS "plays_1m",
-          SUM("t8"."plays_1h") AS "plays_1h",
-          SUM("t8"."plays_1d") AS "plays_1d",
-          SUM("t8"."skips_1h") AS "skips_1h"
+          "t14"."track_id",
+          "t14"."second",
+          MAX("t14"."tick_ms") AS "tick_ms",
+          SUM("t14"."plays_1m") AS "plays_1m",
+          SUM("t14"."plays_1h") AS "plays_1h",
+          SUM("t14"."plays_1d") AS "plays_1d",
+          SUM("t14"."skips_1h") AS "skips_1h"
         FROM (
           SELECT
-            "t7"."track_id",
-            "t7"."tick_ms",
-            "t7"."plays_1m",
-            "t7"."plays_1h",
-            "t7"."plays_1d",
-            "t7"."skips_1h",
+            "t13"."track_id",
+            "t13"."tick_ms",
+            "t13"."plays_1m",
+            "t13"."plays_1h",
+            "t13"."plays_1d",
+            "t13"."skips_1h",
             (
-              "t7"."tick_ms" - (
-                "t7"."tick_ms" % 1000
+              "t13"."tick_ms" - (
+                "t13"."tick_ms" % 1000
               )
             ) + 1000 AS "second"
           FROM (
@@ -83,91 +106,69 @@ FROM (
                   *
                 FROM (
                   SELECT
-                    "t0"."track_id",
-                    "t0"."event_time_ms" AS "tick_ms",
-                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
-                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
-                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
-                    CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h"
-                  FROM "events" AS "t0"
-                  WHERE
-                    "t0"."track_id" IS NOT NULL
-                    AND (
-                      (
-                        "t0"."event_type" = 'PLAY'
-                      ) OR (
-                        "t0"."event_type" = 'SKIP'
-                      )
-                    )
-                ) AS "t1"
+                    "t6"."track_id",
+                    "t6"."event_time_ms" AS "tick_ms",
+                    CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1m",
+                    CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1h",
+                    CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END AS "plays_1d",
+                    CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END AS "skips_1h"
+                  FROM "t5" AS "t6"
+                ) AS "t9"
                 UNION ALL
                 SELECT
                   *
                 FROM (
                   SELECT
-                    "t0"."track_id",
-                    "t0"."event_time_ms" + 60000 AS "tick_ms",
+                    "t4"."track_id",
+                    "t4"."event_time_ms" + 60000 AS "tick_ms",
                     -(
-                      CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                      CASE WHEN "t4"."event_type" = 'PLAY' THEN 1 ELSE 0 END
                     ) AS "plays_1m",
                     0 AS "plays_1h",
                     0 AS "plays_1d",
                     0 AS "skips_1h"
-                  FROM "events" AS "t0"
-                  WHERE
-                    "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
-                ) AS "t3"
-              ) AS "t5"
+                  FROM "t3" AS "t4"
+                ) AS "t8"
+              ) AS "t10"
               UNION ALL
               SELECT
                 *
               FROM (
                 SELECT
-                  "t0"."track_id",
-                  "t0"."event_time_ms" + 3600000 AS "tick_ms",
+                  "t6"."track_id",
+                  "t6"."event_time_ms" + 3600000 AS "tick_ms",
                   0 AS "plays_1m",
                   -(
-                    CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                    CASE WHEN "t6"."event_type" = 'PLAY' THEN 1 ELSE 0 END
                   ) AS "plays_1h",
                   0 AS "plays_1d",
                   -(
-                    CASE WHEN "t0"."event_type" = 'SKIP' THEN 1 ELSE 0 END
+                    CASE WHEN "t6"."event_type" = 'SKIP' THEN 1 ELSE 0 END
                   ) AS "skips_1h"
-                FROM "events" AS "t0"
-                WHERE
-                  "t0"."track_id" IS NOT NULL
-                  AND (
-                    (
-                      "t0"."event_type" = 'PLAY'
-                    ) OR (
-                      "t0"."event_type" = 'SKIP'
-                    )
-                  )
-              ) AS "t4"
-            ) AS "t6"
+                FROM "t5" AS "t6"
+              ) AS "t11"
+            ) AS "t12"
             UNION ALL
             SELECT
               *
             FROM (
               SELECT
-                "t0"."track_id",
-                "t0"."event_time_ms" + 86400000 AS "tick_ms",
+                "t4"."track_id",
+                "t4"."event_time_ms" + 86400000 AS "tick_ms",
                 0 AS "plays_1m",
                 0 AS "plays_1h",
                 -(
-                  CASE WHEN "t0"."event_type" = 'PLAY' THEN 1 ELSE 0 END
+                  CASE WHEN "t4"."event_type" = 'PLAY' THEN 1 ELSE 0 END
                 ) AS "plays_1d",
                 0 AS "skips_1h"
-              FROM "events" AS "t0"
-              WHERE
-                "t0"."track_id" IS NOT NULL AND "t0"."event_type" = 'PLAY'
-            ) AS "t2"
-          ) AS "t7"
-        ) AS "t8"
+              FROM "t3" AS "t4"
+            ) AS "t7"
+          ) AS "t13"
+        ) AS "t14"
         GROUP BY
           1,
           2
-      ) AS "t9"
-    ) AS "t10"
-  ) AS "t11"
-) AS "t12"
+      ) AS "t15"
+    ) AS "t16"
+  ) AS "t17"
+) AS "t18"
