@@ -186,7 +186,7 @@ def _taken(variants: Mapping[str, Callable[[int], Any]], requests: int) -> dict[
     found = {name: _Taken() for name in variants}
     for call, number in itertools.product(variants.values(), range(min(requests, _IN_A_ROW))):
         call(number)
-    # As the server does: what is there by now is not looked through again.
+    # As the server does: what is there by now is not looked through again, until all is taken.
     gc.collect()
     gc.freeze()
     for start in range(0, requests, _IN_A_ROW):
@@ -197,6 +197,7 @@ def _taken(variants: Mapping[str, Callable[[int], Any]], requests: int) -> dict[
                 call(number)
                 found[name].cpu_ms.append((time.process_time() - begun_cpu) * 1_000)
                 found[name].wall_ms.append((time.perf_counter() - began) * 1_000)
+    gc.unfreeze()
     return found
 
 
