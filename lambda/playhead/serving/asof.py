@@ -166,7 +166,7 @@ def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[pa.ChunkedArray, list[pa.
     Returns:
         int32, a number for each row; and of each column the values that the numbers from 0 on stand for.
 
-    >>> users, tracks = pa.chunked_array([["u", "v", "u", None]]), pa.chunked_array([["t", "t", "t", "t"]])
+    >>> users, tracks = pa.chunked_array([["u"], ["v", "u", None]]), pa.chunked_array([["t", "t", "t", "t"]])
     >>> codes, values = coded([users, tracks])
     >>> codes.to_pylist(), [each.to_pylist() for each in values]
     ([0, 1, 0, None], [['u', 'v'], ['t', 't']])
