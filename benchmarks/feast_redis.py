@@ -11,7 +11,7 @@ import feast
 import pandas as pd
 import yaml
 
-from benchmarks.vectors import NUMBERS, SERVICE, World
+from benchmarks.vectors import NUMBERS, World
 from playhead.config import Settings
 from playhead.declarations import Declarations
 from playhead.serving.online import OnlineStore
@@ -45,10 +45,10 @@ def make_repo(folder: Path, settings: Settings) -> feast.FeatureStore:
 
 
 def apply(store: feast.FeatureStore, folder: Path, declarations: Declarations, settings: Settings) -> None:
-    """Register a view for each group of the services, with the same fields, and the services."""
+    """Register a view for each group of the service, with the same fields, and the service."""
     source = feast.FileSource(path=str(folder / "none.parquet"), timestamp_field=_STAMP)
-    declared = [declarations.service(name) for name in (SERVICE, NUMBERS)]
-    read = {group.name for service in declared for group in service.inputs}
+    service = declarations.service(NUMBERS)
+    read = {group.name for group in service.inputs}
     objects = feast_objects(declarations, settings)
     entities = [each for each in objects if isinstance(each, feast.Entity)]
     of_key = {entity.join_key: entity for entity in entities}
@@ -64,19 +64,13 @@ def apply(store: feast.FeatureStore, folder: Path, declarations: Declarations, s
         if isinstance(view, feast.FeatureView) and view.name in read
     ]
     of_name = {view.name: view for view in views}
-    services = [
-        feast.FeatureService(
-            name=service.name,
-            features=[of_name[group.name][service.features_of(group)] for group in service.groups],
-        )
-        for service in declared
-    ]
-    store.apply([*entities, *views, *services])
+    features = [of_name[group.name][service.features_of(group)] for group in service.groups]
+    store.apply([*entities, *views, feast.FeatureService(name=service.name, features=features)])
 
 
 def fill(store: feast.FeatureStore, online: OnlineStore, declarations: Declarations, world: World, at_ms: int) -> None:
     """Write what this project's store gives now."""
-    for group in declarations.service(SERVICE).inputs:
+    for group in declarations.service(NUMBERS).inputs:
         plan = declarations.plan(group.name)
         entities = world.entities(plan.key)
         (found,), _ = read_groups(online, [(online_group(plan), entities)], lambda: at_ms / 1_000)

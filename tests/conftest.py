@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
+import prometheus_client as prometheus_client  # before Feast, which sets PROMETHEUS_MULTIPROC_DIR when it is imported
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings

@@ -22,7 +22,7 @@ from feast.types import String as FeastString
 from feast.value_type import ValueType
 
 from playhead.errors import InputError
-from playhead.serving.asof import as_of
+from playhead.serving.asof import as_of, coded
 from playhead.serving.lake_rows import Feature, ViewRows, open_duckdb
 
 START = datetime(2024, 2, 28, 23, 59, 57, tzinfo=UTC)
@@ -253,3 +253,19 @@ def test_what_does_not_fit_in_memory_spills(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("playhead.serving.asof.open_duckdb", duckdb_without_a_folder)
     with pytest.raises(InputError, match=r"Out of Memory.* raise offline.memory_mb"):
         as_of(spine, "event_timestamp", [large], memory_mb=memory_mb)
+
+
+def test_a_spine_that_does_not_fit_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = spine_table([{"one": "1", "two": "1", "event_timestamp": START}], TEXT)
+    pq.write_table(rows.append_column("n", pa.array([1])), tmp_path / "rows")
+    number = 600_000
+    users, at = pa.array(range(number)).cast(TEXT), pa.array(range(number), pa.int64()).cast(STAMP)
+    spine = pa.table({"one": users, "two": users, "event_timestamp": at})
+    monkeypatch.setattr("playhead.serving.asof.open_duckdb", duckdb_without_a_folder)
+    with pytest.raises(InputError, match=r"Out of Memory.* raise offline.memory_mb"):
+        as_of(spine, "event_timestamp", [view(tmp_path / "rows", created=None)], memory_mb=12)
+
+
+def test_keys_without_a_type_have_no_numbers() -> None:
+    codes, values = coded([pa.chunked_array([pa.nulls(1), pa.nulls(1)]), pa.chunked_array([["a"], ["b"]])])
+    assert (codes.to_pylist(), [each.to_pylist() for each in values]) == ([None, None], [[], []])

@@ -17,6 +17,7 @@ from playhead.days import DAY, BatchDays, PartialTable, dated_events, days_table
 from playhead.declarations import load_declarations
 from playhead.dimensions import rows_of
 from playhead.errors import DeclarationError
+from playhead.local.sql import compiled
 from playhead.plan import DailyPlan
 from tests.parity.streams import random_events
 
@@ -32,7 +33,7 @@ def run(relation: ir.Table, **inputs: pa.Table) -> Rows:
     with duckdb.connect() as connection:
         for name, table in inputs.items():
             connection.register(name, table)
-        rows: Rows = connection.sql(ibis.to_sql(relation, dialect="duckdb")).to_arrow_table().to_pylist()
+        rows: Rows = connection.sql(compiled(relation)).to_arrow_table().to_pylist()
     return sorted(rows, key=lambda row: [str(v) for v in row.values() if not isinstance(v, list)])
 
 

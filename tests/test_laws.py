@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
-import ibis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +30,7 @@ from playhead.declare import (
     session,
     sliding,
 )
+from playhead.local.sql import compiled
 from playhead.plan import SessionPlan, SlidingPlan, lake_table
 from playhead.relations import T_MS
 from schemas.tables import lake_arrow_schema
@@ -108,7 +108,7 @@ def changelog_sql(group: str) -> str:
     """Compiled once: it takes five times as long as the query."""
     plan = plan_of({"windows": WINDOWS, "sessions": SESSIONS}[group])
     rows = changelogs.changelog(plan, lake_table("events")).order_by(plan.key, T_MS)
-    return str(ibis.to_sql(rows, dialect="duckdb"))
+    return compiled(rows)
 
 
 @functools.cache
@@ -280,7 +280,7 @@ def closed_sql() -> str:
     ticks = sessions.ticks(plan, events, pairs, relations.BATCH_ORDER)
     progress = sessions.progress(plan, relations.union(ticks), ("tick_ms",))
     ends = changelogs.tiles(plan, progress.filter(progress.ends))
-    return str(ibis.to_sql(sessions.closed(plan, ends), dialect="duckdb"))
+    return compiled(sessions.closed(plan, ends))
 
 
 @pytest.mark.parametrize(

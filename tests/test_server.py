@@ -200,8 +200,10 @@ def test_each_vector_is_logged_with_what_it_was_made_of(served: Served) -> None:
 
 def test_without_candidates_the_users_own_vector_is_served_and_logged(served: Served) -> None:
     served.put("listener", "u1", 1_700_000_000_000, LISTENER)
-    empty = {"track_id": [], "artist_id": [], "features": {}, "event_timestamps_ms": {}}
-    assert served.ask().json()["candidates"] == empty
+    answer = served.ask().json()
+    candidates = answer["candidates"]
+    assert [candidates[key] for key in ("track_id", "artist_id", "event_timestamps_ms")] == [[], [], {}]
+    assert candidates["features"] == {name: [] for name in served_columns() if name not in answer["user"]}
     (row,) = served.logged()
     assert (row["user_id"], row.get("track_id"), row["listener__plays_1h"]) == ("u1", None, 12)
 

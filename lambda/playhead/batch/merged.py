@@ -30,7 +30,7 @@ _BATCH, _LIVE = "__batch", "__live"
 
 
 def merged(spark: SparkSession, spine: DataFrame, timestamp: str, view: MergedRows) -> DataFrame:
-    """`playhead.serving.offline_merge.merged_at` as a frame.
+    """The merge of `playhead.serving.offline_merge.joined` as a frame.
 
     Args:
         spark: the session.

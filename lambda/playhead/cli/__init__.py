@@ -40,8 +40,9 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line. Exit code 1: an error that playhead explains; 2: a wrong use of the command."""
-    # What a command imports stays: to look through it again and again takes a tenth of a short command's time.
-    gc.set_threshold(50_000, 50, 100)
+    # What a command imports stays: to look through it again and again takes a tenth of a short command's time. A long
+    # one collects as thoroughly, but less often.
+    gc.set_threshold(50_000)
     _log_to_stderr()
     try:
         app()

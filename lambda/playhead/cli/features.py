@@ -133,7 +133,7 @@ def _show(found: Mapping[str, Any], as_json: bool) -> None:
 
 def _sql(group: FeatureGroup, engine: str) -> str:
     """The one statement that makes a group's changelog; Flink's is many, and in tests/golden/flink."""
-    import ibis
+    import sqlglot
 
     from playhead.changelogs import changelog
     from playhead.compile import compile_group
@@ -145,7 +145,9 @@ def _sql(group: FeatureGroup, engine: str) -> str:
         raise InputError(f"group {group.name!r} is read from the dimension {plan.dimension.name!r}: no engine makes it")
     rows = changelog(speed_plan(plan), lake_table("events"))
     if engine == "duckdb":
-        return str(ibis.to_sql(rows, dialect="duckdb"))
+        from playhead.local import sql
+
+        return str(sqlglot.parse_one(sql.compiled(rows), read="duckdb").sql("duckdb", pretty=True))
     if engine == "spark":
         from playhead.batch.sql import compiled
 

@@ -227,7 +227,7 @@ def _answer(
         "user": vectors.shared.values,
         "event_timestamps_ms": vectors.shared.event_timestamps_ms,
         "candidates": {
-            **{key: candidates.entities.get(key, []) for key in CANDIDATE_KEYS},
+            **{key: candidates.entities[key] for key in CANDIDATE_KEYS},
             "features": candidates.values,
             "event_timestamps_ms": candidates.event_timestamps_ms,
         },

@@ -33,6 +33,7 @@ from playhead.serving.lake_rows import (
     numbered,
     open_duckdb,
     open_rows,
+    reading,
     run_query,
 )
 
@@ -58,7 +59,7 @@ def as_of(
         timestamp: name of the spine's column of moments.
         views: where the values are.
         known: name of a column of timestamps: of what was written after it nothing counts. Null: everything counts.
-        memory_mb: see `open_duckdb`; the spine and the result are not part of it.
+        memory_mb: see `open_duckdb`; the spine, the numbers of its keys and the result are not part of it.
 
     Returns:
         The spine as it is, every row once and in its order, then the features of each view.
@@ -128,11 +129,12 @@ class _Join:
         coded = rows.join(probe.entities, keys)
         own = coded.select("code", "at", "created", *values, order=_order(coded.at, coded.created, view))
         found = _known(probe.rows, own, view) if "known" in self._stamps else _nearest(probe.rows, own, view)
-        table = run_query(self._connection, view, _fresh(found, view).order_by("place").drop("place"))
+        # In order at last: DuckDB keeps no order that an inner query has.
+        table = run_query(self._connection, view, _fresh(found, view).order_by("place"))
         absent = pc.and_not(absent, table["found"])
         return [
             _with_empty(column.cast(f.kind or column.type), absent, f)
-            for f, column in zip(view.features, table.columns[1:], strict=True)
+            for f, column in zip(view.features, table.columns[2:], strict=True)
         ]
 
     def _probe(self, view: ViewRows, rows: ir.Table) -> _Probe:
@@ -146,17 +148,20 @@ class _Join:
                 as_key(view, self._spine, column, kind) for (column, _), kind in zip(view.keys, kinds, strict=True)
             ]
             codes, entities = coded(columns)
+            different = dict(zip(keys, entities, strict=True))
             self._probes[same] = _Probe(
-                self._table("entities", {"code": _numbers(len(entities[0])), **dict(zip(keys, entities, strict=True))}),
-                self._table("probe", {"place": _numbers(len(codes)), **self._stamps, "code": codes}),
+                self._table(view, "entities", {"code": _numbers(len(entities[0])), **different}),
+                self._table(view, "probe", {"place": _numbers(len(codes)), **self._stamps, "code": codes}),
             )
         return self._probes[same]
 
-    def _table(self, kind: str, columns: Mapping[str, Any]) -> ir.Table:
+    def _table(self, view: ViewRows, kind: str, columns: Mapping[str, Any]) -> ir.Table:
         rows, name = pa.table(columns), f"{kind}_{len(self._probes)}"
         self._connection.register("made", rows)
         # A table of the database's own, which it reads in less time than Arrow's.
-        self._connection.sql(f"CREATE OR REPLACE TABLE {name} AS FROM made")
+        with reading(view):
+            self._connection.sql(f"CREATE OR REPLACE TABLE {name} AS FROM made")
+        self._connection.unregister("made")
         return ibis.table(ibis.Schema.from_pyarrow(rows.schema), name)
 
 
@@ -184,6 +189,8 @@ def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[pa.ChunkedArray, list[pa.
 
 def _encoded(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
     """The place of each value among the different ones, and these."""
+    if pa.types.is_null(column.type):
+        return pa.chunked_array([pa.nulls(len(column), pa.int32())]), pa.nulls(0)
     encoded = column.dictionary_encode().unify_dictionaries()
     places = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
     return places, encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], column.type)

@@ -65,7 +65,7 @@ class FeaturesRequest(_Body):
 
 class CandidateFeatures(BaseModel):
     """The candidates in columns, a place for each, in the order of the request: their `view__feature` values, and the
-    event timestamp of each view that has a row of one of them."""
+    event timestamps of each view that has a row of one of them, null for those of which it has none."""
 
     track_id: list[str]
     artist_id: list[str | None]

@@ -70,4 +70,4 @@ def _newest(rows: ir.Table, view: ViewRows, latest: bool) -> ir.Table:
     newest_first = ibis.window(group_by=group, order_by=[ibis.desc(rows.at), ibis.desc(rows.created)])
     newest = rows.mutate(place=ibis.row_number().over(newest_first)).filter(ibis._.place == 0)
     stamps = ["at", "created"][: len(view.stamps)]
-    return newest.order_by("at", *keys).select(*keys, *numbered("value", view.features), *stamps)
+    return newest.select(*keys, *numbered("value", view.features), *stamps).order_by("at", *keys)

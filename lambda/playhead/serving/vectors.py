@@ -182,6 +182,10 @@ class VectorService:
         views: list[_View | _Computed] = [*self.views, *self.computed]
         self._of_candidates = [view for view in views if {*view.keys} & {*CANDIDATE_KEYS}]
         self._of_request = [view for view in views if not {*view.keys} & {*CANDIDATE_KEYS}]
+        self._nobody = Candidates(
+            entities={key: [] for key in CANDIDATE_KEYS},
+            values={column: [] for view in self._of_candidates for column, _ in view.columns},
+        )
         self.keys = list(dict.fromkeys(view.key for view in self.views))
         self.kinds = {column: kind for view in views for column, kind in view.kinds.items()}
         self.numbers = [column for column, kind in self.kinds.items() if _is_number(kind)]
@@ -263,7 +267,7 @@ class VectorService:
         asked = {key: value for key, value in asked.items() if key in self.keys}
         fetched = self.fetch(store, asked, clock_s)
         own = _part(_columns(fetched, [shared], REQUEST_KEYS, self._of_request))
-        each = _columns(fetched, candidates, CANDIDATE_KEYS, self._of_candidates) if candidates else Candidates()
+        each = _columns(fetched, candidates, CANDIDATE_KEYS, self._of_candidates) if candidates else self._nobody
         return Vectors(fetched.serve_time_ms, own, each, fetched.counts)
 
     def _check_keys(self) -> None:

@@ -9,10 +9,6 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import ibis.expr.datatypes as dt
-
-# Before Feast makes a training set and sets PROMETHEUS_MULTIPROC_DIR, which prometheus_client reads when it is first
-# imported: metrics would then live in files that all registries of the process share.
-import prometheus_client as prometheus_client
 from feast import Entity, FeatureService, FeatureView, Field, FileSource
 from feast.data_format import DeltaFormat, ParquetFormat
 from feast.data_source import RequestSource
