@@ -15,11 +15,11 @@ from playhead.declarations import Declarations
 from playhead.declare import Count, FeatureGroup, FeatureService, OnDemand, days
 from playhead.errors import InputError
 from playhead.relations import DAY_MS
+from playhead.serving.fetched import Fetched
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_features import OnlineFeatures
 from playhead.serving.online_merge import EVERYBODY, OnlineMerge
 from playhead.serving.packed import Packer
-from playhead.serving.vectors import Fetched
 from tests.memory import MemoryRedis
 
 NOW_S = 1_700_000_123.456

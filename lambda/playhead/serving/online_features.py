@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 from playhead.config import Settings
 from playhead.declarations import Declarations, load_declarations
+from playhead.serving.fetched import Fetched
 from playhead.serving.online import OnlineStore, open_online_store
-from playhead.serving.vectors import Asked, Fetched, VectorService
+from playhead.serving.vectors import Asked, VectorService
 
 
 class OnlineFeatures:

@@ -4,9 +4,9 @@ windows of days, and what is computed from them on demand."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,11 @@ from playhead.declare import FeatureGroup, FeatureService, OnDemand
 from playhead.errors import InputError, UnsupportedError
 from playhead.on_demand import Computing, keys_of
 from playhead.plan import Plan
+from playhead.serving.fetched import STATUS_NAMES, Fetched, Lazy
 from playhead.serving.online import OnlineStore
 from playhead.serving.online_merge import online_group
 from playhead.serving.packed import Value
 from playhead.serving.reading import GroupRows, Status, Statuses, read_groups
-
-_Of = TypeVar("_Of")
-_Value = TypeVar("_Value", bound=Any)
-
-_STATUS_NAMES = [status.name.lower() for status in Status]
 
 REQUEST_KEYS = ("user_id",)
 CANDIDATE_KEYS = ("track_id", "artist_id")
@@ -37,58 +33,6 @@ Entities = Mapping[str, str | None]
 
 Asked = Mapping[str, str | Sequence[str | None] | None]
 """Entity key to an entity for every row, or to one for each; null when it is not known."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """Feature vectors, column by column.
-
-    Attributes:
-        serve_time_ms: the moment they are of, epoch milliseconds.
-        rows: how many vectors.
-        kinds: `view__feature` to its type, in the order of the service.
-        numbers: those of them that are numbers.
-        columns: `view__feature` to its values; one for all rows, or one for each.
-        statuses: `view__feature` to their `Status`, as long as the values. What is computed on demand is `PRESENT`
-            where the entities of its view are known.
-        event_timestamps_ms: view to the event timestamp of its newest row, as long as its values; null without a row.
-            Of views that are read.
-        counts: entities by (view, status).
-    """
-
-    serve_time_ms: int
-    rows: int
-    kinds: Mapping[str, pa.DataType]
-    numbers: Sequence[str]
-    columns: Mapping[str, Column]
-    statuses: Mapping[str, Statuses]
-    event_timestamps_ms: Mapping[str, Column]
-    counts: Counter[tuple[str, str]]
-
-    def to_arrow(self) -> pa.Table:
-        """The vectors, a row for each."""
-        return pa.table([self._whole(name).to_arrow(kind) for name, kind in self.kinds.items()], names=[*self.kinds])
-
-    def status_table(self) -> pa.Table:
-        """The status of each value, as text, in the columns of `to_arrow`."""
-        names = np.array(_STATUS_NAMES)
-        return pa.table({name: names[np.broadcast_to(own, self.rows)] for name, own in self.statuses.items()})
-
-    def to_numpy(self, names: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
-        """A matrix of the vectors, not a number where a value is null.
-
-        Args:
-            names: which features, in this order; all that are numbers when None.
-        """
-        wanted = self.numbers if names is None else names
-        made = np.empty((len(wanted), self.rows), np.float64)
-        for line, name in zip(made, wanted, strict=True):
-            self.columns[name].floats_into(line)
-        return np.ascontiguousarray(made.T)
-
-    def _whole(self, name: str) -> Column:
-        column = self.columns[name]
-        return column if len(column) == self.rows else column.take(np.zeros(self.rows, np.int64))
 
 
 @dataclass
@@ -227,7 +171,7 @@ class VectorService:
             groups[view.name] = own = _Read(keyed, group)
             inputs |= {each: own.column(name) for each, name in view.inputs}
             codes = group.status.tobytes()
-            for code, name in enumerate(_STATUS_NAMES):
+            for code, name in enumerate(STATUS_NAMES):
                 if count := codes.count(code):
                     counts[view.name, name] += count
         for computed in self.computed:
@@ -239,9 +183,9 @@ class VectorService:
             rows=rows,
             kinds=self.kinds,
             numbers=self.numbers,
-            columns=_Lazy(self._origins, lambda of: read[of.view].column(of.name).filled(of.default)),
-            statuses=_Lazy(self._origins, lambda of: read[of.view].status(of.name)),
-            event_timestamps_ms=_Lazy(self._stamped, lambda view: groups[view].stamps),
+            columns=Lazy(self._origins, lambda of: read[of.view].column(of.name).filled(of.default)),
+            statuses=Lazy(self._origins, lambda of: read[of.view].status(of.name)),
+            event_timestamps_ms=Lazy(self._stamped, lambda view: groups[view].stamps),
             counts=counts,
         )
 
@@ -261,14 +205,16 @@ class VectorService:
             UnsupportedError: the service is about an entity that a request does not name.
         """
         self._check_keys()
-        asked: dict[str, str | Sequence[str | None] | None] = {key: shared.get(key) for key in REQUEST_KEYS}
+        one = {key: [shared.get(key)] for key in REQUEST_KEYS}
+        each = {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
+        asked: dict[str, str | Sequence[str | None] | None] = {key: entity for key, (entity,) in one.items()}
         if candidates:
-            asked |= {key: [own.get(key) for own in candidates] for key in CANDIDATE_KEYS}
+            asked |= each
         asked = {key: value for key, value in asked.items() if key in self.keys}
         fetched = self.fetch(store, asked, clock_s)
-        own = _part(_columns(fetched, [shared], REQUEST_KEYS, self._of_request))
-        each = _columns(fetched, candidates, CANDIDATE_KEYS, self._of_candidates) if candidates else self._nobody
-        return Vectors(fetched.serve_time_ms, own, each, fetched.counts)
+        own = _part(_columns(fetched, one, self._of_request))
+        found = _columns(fetched, each, self._of_candidates) if candidates else self._nobody
+        return Vectors(fetched.serve_time_ms, own, found, fetched.counts)
 
     def _check_keys(self) -> None:
         known = (*REQUEST_KEYS, *CANDIDATE_KEYS)
@@ -284,13 +230,12 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _columns(
-    fetched: Fetched, entities: Sequence[Entities], keys: Sequence[str], views: Sequence[_View | _Computed]
-) -> Candidates:
+def _columns(fetched: Fetched, entities: dict[str, list[str | None]], views: Sequence[_View | _Computed]) -> Candidates:
     """What each of the entities has, from views that have a row for each."""
+    count = len(next(iter(entities.values())))
     found = Candidates(
-        count=len(entities),
-        entities={key: [own.get(key) for own in entities] for key in keys},
+        count=count,
+        entities=entities,
         values={column: fetched.columns[column].to_list() for view in views for column, _ in view.columns},
     )
     for view in views:
@@ -299,7 +244,7 @@ def _columns(
             if any_of(stamps.valid):
                 found.event_timestamps_ms[view.name] = stamps.to_list()
                 found.fingerprints[view.name] = view.group.fingerprint
-            told = np.full(len(entities), None, np.object_)
+            told = np.full(count, None, np.object_)
             for status in (Status.STALE, Status.REFUSED):
                 name = status.name.lower()
                 if fetched.counts[view.name, name]:
@@ -362,26 +307,6 @@ class _Made:
     def status(self, _name: str) -> Statuses:
         """As of `_Read`."""
         return np.where(self._there, np.uint8(Status.PRESENT), np.uint8(Status.MISSING))
-
-
-class _Lazy(Mapping[str, _Value], Generic[_Of, _Value]):
-    """What is made when it is asked for, once: few programs look at each column and each status."""
-
-    def __init__(self, origins: Mapping[str, _Of], make: Callable[[_Of], _Value]) -> None:
-        self._origins, self._make = origins, make
-        self._kept: dict[str, _Value] = {}
-
-    def __getitem__(self, name: str) -> _Value:
-        found = self._kept.get(name)
-        if found is None:
-            found = self._kept[name] = self._make(self._origins[name])
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._origins)
-
-    def __len__(self) -> int:
-        return len(self._origins)
 
 
 class _Keyed:
