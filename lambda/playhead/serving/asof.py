@@ -13,21 +13,18 @@ import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any, Protocol
 
 import duckdb
-import ibis
-import ibis.expr.datatypes as dt
-import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from playhead.errors import InputError
 from playhead.serving.lake_rows import (
-    AT,
     MOMENT,
+    ROWS,
     Feature,
     ViewRows,
     numbered,
@@ -35,12 +32,11 @@ from playhead.serving.lake_rows import (
     open_rows,
     reading,
     run_query,
+    typed,
 )
 
-_LAST = ibis.literal(datetime.max.replace(tzinfo=UTC), AT)
 _FIRST_US = -(2**62)
-_WIDE = dt.Decimal(38, 0)
-_SHIFT = ibis.literal(2**64, _WIDE)
+_LAST_US = 2**63 - 1
 
 
 def as_of(
@@ -92,14 +88,14 @@ def attached(
 
 @dataclass(frozen=True)
 class _Probe:
-    """The spine in the database, under the types of a view's keys.
+    """Names of the spine's tables in the database, under the types of a view's keys.
 
     `entities`: its entities, key_… and a number `code` for each. `rows`: place, code (null where a key is), moment,
     and `known` if it has it.
     """
 
-    entities: ir.Table
-    rows: ir.Table
+    entities: str
+    rows: str
 
 
 class _Join:
@@ -118,32 +114,27 @@ class _Join:
         known = [self._spine[column] for column, _ in view.keys] + [self._stamps["moment"]]
         absent = functools.reduce(pc.and_, (column.is_valid() for column in known))
         since = self._first - view.ttl if view.ttl is not None and self._first is not None else None
-        rows = open_rows(self._connection, view, since, self._last)
-        if rows is None:
+        schema = open_rows(self._connection, view, since, self._last)
+        if schema is None:
             return [
                 _with_empty(pa.chunked_array([pa.nulls(len(absent), f.kind or pa.null())]), absent, f)
                 for f in view.features
             ]
-        probe = self._probe(view, rows)
-        keys, values = numbered("key", view.keys), numbered("value", view.features)
-        coded = rows.join(probe.entities, keys)
-        own = coded.select("code", "at", "created", *values, order=_order(coded.at, coded.created, view))
-        found = _known(probe.rows, own, view) if "known" in self._stamps else _nearest(probe.rows, own, view)
-        # In order at last: DuckDB keeps no order that an inner query has.
-        table = run_query(self._connection, view, _fresh(found, view).order_by("place"))
+        probe = self._probe(view, schema)
+        query = _known(probe, view) if "known" in self._stamps else _nearest(probe, view)
+        table = run_query(self._connection, view, _fresh(query, view))
         absent = pc.and_not(absent, table["found"])
         return [
-            _with_empty(column.cast(f.kind or column.type), absent, f)
+            _with_empty(typed(column, f.kind), absent, f)
             for f, column in zip(view.features, table.columns[2:], strict=True)
         ]
 
-    def _probe(self, view: ViewRows, rows: ir.Table) -> _Probe:
+    def _probe(self, view: ViewRows, schema: pa.Schema) -> _Probe:
         """The spine for a view; views of the same keys share it."""
         keys = numbered("key", view.keys)
-        types = {key: rows[key].type() for key in keys}
-        same = (*(column for column, _ in view.keys), *types.values())
+        kinds = [schema.field(key).type for key in keys]
+        same = (*(column for column, _ in view.keys), *kinds)
         if same not in self._probes:
-            kinds = [rows.schema().to_pyarrow().field(key).type for key in keys]
             columns = [
                 as_key(view, self._spine, column, kind) for (column, _), kind in zip(view.keys, kinds, strict=True)
             ]
@@ -155,14 +146,14 @@ class _Join:
             )
         return self._probes[same]
 
-    def _table(self, view: ViewRows, kind: str, columns: Mapping[str, Any]) -> ir.Table:
-        rows, name = pa.table(columns), f"{kind}_{len(self._probes)}"
-        self._connection.register("made", rows)
+    def _table(self, view: ViewRows, kind: str, columns: Mapping[str, Any]) -> str:
+        name = f"{kind}_{len(self._probes)}"
+        self._connection.register("made", pa.table(columns))
         # A table of the database's own, which it reads in less time than Arrow's.
         with reading(view):
             self._connection.sql(f"CREATE OR REPLACE TABLE {name} AS FROM made")
         self._connection.unregister("made")
-        return ibis.table(ibis.Schema.from_pyarrow(rows.schema), name)
+        return name
 
 
 def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[pa.ChunkedArray, list[pa.Array]]:
@@ -200,46 +191,64 @@ def _numbers(count: int) -> pa.Array:
     return pa.array(np.arange(count, dtype=np.int32))
 
 
-def _nearest(probe: ir.Table, rows: ir.Table, view: ViewRows) -> ir.Table:
+def _nearest(probe: _Probe, view: ViewRows) -> str:
     """For each row of the spine the row that counts: place, moment, at (null: none), value_…"""
-    asked = probe.mutate(bound=_order(probe.moment, _LAST, view))
-    found = asked.asof_join(rows, on=asked.bound >= rows.order, predicates=[asked.code == rows.code])
-    return found.select("place", "moment", "at", *numbered("value", view.features))
+    # Of rows of one moment, the one created last: as one number, which sorts in a fifth less time than a pair.
+    bound = "moment" if view.created is None else _order("moment", str(_LAST_US))
+    return f"""
+        SELECT {_listed("place", "moment", '"at"', view=view)}
+        FROM {probe.rows} AS asked ASOF LEFT JOIN ({_coded(probe, view)}) AS own
+        ON asked.code = own.code AND {bound} >= own.place_in_time
+        """
 
 
-def _order(at: ir.TimestampValue, created: ir.TimestampValue, view: ViewRows) -> ir.Value:
+def _coded(probe: _Probe, view: ViewRows) -> str:
+    """The rows of the spine's entities: code, at, created, place_in_time, value_…"""
+    order = '"at"' if view.created is None else _order('"at"', f"coalesce(epoch_us(created), {_FIRST_US})")
+    return f"""
+        SELECT {_listed("code", '"at"', "created", view=view)}, {order} AS place_in_time
+        FROM {ROWS} JOIN {probe.entities} USING ({", ".join(numbered("key", view.keys))})
+        """
+
+
+def _order(at: str, created_us: str) -> str:
     """Grows with `at`, and with `created` where that is the same. A null `created` comes first: it loses."""
-    if view.created is None:
-        return at
-    # As one number, which sorts in a fifth less time than a pair.
-    return _epoch_us(at).cast(_WIDE) * _SHIFT + ibis.coalesce(_epoch_us(created), _FIRST_US)
+    return f"epoch_us({at})::DECIMAL(38, 0) * {2**64} + {created_us}"
 
 
-@ibis.udf.scalar.builtin(name="epoch_us")  # type: ignore[untyped-decorator]
-def _epoch_us(at: AT) -> dt.int64:
-    """DuckDB's own."""
+def _listed(*columns: str, view: ViewRows) -> str:
+    return ", ".join([*columns, *numbered("value", view.features)])
 
 
-def _known(probe: ir.Table, rows: ir.Table, view: ViewRows) -> ir.Table:
+def _known(probe: _Probe, view: ViewRows) -> str:
     """The same of the rows that were written by then: a second bound, which an as-of join does not have."""
     if view.created is None:
         raise InputError(f"view {view.name!r}: its rows do not say when they were written, so 'known' means nothing")
     values = numbered("value", view.features)
-    early = probe.known.isnull() | rows.created.isnull() | (rows.created <= probe.known)
-    seen = probe.join(rows, [probe.code == rows.code, rows.at <= probe.moment, early])
-    held = ibis.struct({"at": seen.at} | {value: seen[value] for value in values})
-    last = seen.group_by("place").agg(held=held.argmax(seen.order))
-    found = probe.left_join(last, "place")
-    return found.select("place", "moment", at=found.held["at"], **{value: found.held[value] for value in values})
+    held = ", ".join(f"{value} := {value}" for value in values)
+    return f"""
+        SELECT place, moment, held."at", {", ".join(f"held.{value}" for value in values)}
+        FROM {probe.rows} LEFT JOIN (
+            SELECT place, arg_max(struct_pack("at" := "at", {held}), place_in_time) AS held
+            FROM {probe.rows} AS asked JOIN ({_coded(probe, view)}) AS own
+            ON asked.code = own.code AND "at" <= moment AND (known IS NULL OR created IS NULL OR created <= known)
+            GROUP BY place
+        ) AS last USING (place)
+        """
 
 
-def _fresh(found: ir.Table, view: ViewRows) -> ir.Table:
-    """place, whether there was any row, and the values of those that have not outlived their time."""
-    values = {value: found[value] for value in numbered("value", view.features)}
+def _fresh(query: str, view: ViewRows) -> str:
+    """place, whether there was any row, and the values of those that have not outlived their time: in order at last,
+    because DuckDB keeps no order that an inner query has."""
+    values = numbered("value", view.features)
     if view.ttl is not None:
-        holds = found.at >= found.moment - ibis.interval(view.ttl)
-        values = {name: ibis.ifelse(holds, value, ibis.null(value.type())) for name, value in values.items()}
-    return found.select("place", found=found.at.notnull(), **values)
+        holds = f'"at" >= moment - to_microseconds({view.ttl // timedelta(microseconds=1)})'
+        values = [f"CASE WHEN {holds} THEN {value} END AS {value}" for value in values]
+    return f"""
+        SELECT {", ".join(["place", '"at" IS NOT NULL AS found', *values])}
+        FROM ({query})
+        ORDER BY place
+        """
 
 
 def _with_empty(values: pa.ChunkedArray, absent: pa.ChunkedArray, feature: Feature) -> pa.ChunkedArray:

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
-import ibis
-import ibis.expr.datatypes as dt
-import ibis.expr.types as ir
 import pyarrow as pa
+from duckdb import ColumnExpression, ConstantExpression, DuckDBPyRelation, Expression
+from duckdb.sqltypes import TIMESTAMP_TZ, VARCHAR
 
 from playhead.days import DAY
 from playhead.errors import InputError
 from playhead.lake_files import DAY_FOLDER, finished_files
-from playhead.local.sql import compiled
 from playhead.serving.delta import delta_table, rows_of
 
 _THREAD_MB = 32
 
 MOMENT = pa.timestamp("us", tz="UTC")
-AT = dt.Timestamp(timezone="UTC", scale=6)
-"""Type of every point in time here, for Arrow and for ibis."""
+"""Type of every point in time here."""
+
+ROWS = "view_rows"
+"""Under which name a query finds what `open_rows` has opened."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,17 @@ def open_duckdb(memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnect
 
 def open_rows(
     connection: duckdb.DuckDBPyConnection, view: ViewRows, since: datetime | None = None, until: datetime | None = None
-) -> ir.Table | None:
-    """The view's rows of a span, as columns key_…, at, created, value_…; None while there are none.
+) -> pa.Schema | None:
+    """The view's rows of a span, in a view of the database called `ROWS`: key_…, at, created, value_….
 
     Args:
-        connection: where the table that comes back is read.
+        connection: the database.
         view: where the rows are.
         since: aware; earlier rows are left out. None: no bound.
         until: aware; later rows are left out. None: no bound.
+
+    Returns:
+        The schema of what was opened; None while there are no rows.
 
     Raises:
         InputError: rows that cannot be read, or that lack a key or a timestamp.
@@ -123,46 +126,44 @@ def open_rows(
         source = _open(connection, view, since, until)
     if source is None:
         return None
-    source.create_view("rows", replace=True)
-    # Read as Arrow, because that is the type system which DuckDB and ibis share.
-    schema = source.limit(0).to_arrow_table().schema
-    table = ibis.table(ibis.Schema.from_pyarrow(schema), "rows")
     for column in [*(column for _, column in view.keys), *view.stamps]:
-        if column not in schema.names:
+        if column not in source.columns:
             raise InputError(
-                f"view {view.name!r}: {view.path} has no column {column!r}; it has {', '.join(schema.names)}"
+                f"view {view.name!r}: {view.path} has no column {column!r}; it has {', '.join(source.columns)}"
             )
-    at = table[view.timestamp].cast(AT)
-    created = table[view.created].cast(AT) if view.created else at
-    keys = {key: table[column] for key, (_, column) in zip(numbered("key", view.keys), view.keys, strict=True)}
-    values = {
-        value: table[f.column] if f.column in schema.names else ibis.null(_kind(f))
-        for value, f in zip(numbered("value", view.features), view.features, strict=True)
-    }
-    return _of(table, view, since, until).select(**keys, at=at, created=created, **values)
+    nothing, at = ConstantExpression(None), _moment(view.timestamp)
+    columns = {key: ColumnExpression(own) for key, (_, own) in zip(numbered("key", view.keys), view.keys, strict=True)}
+    columns |= {"at": at, "created": _moment(view.created) if view.created else at}
+    for value, feature in zip(numbered("value", view.features), view.features, strict=True):
+        columns[value] = ColumnExpression(feature.column) if feature.column in source.columns else nothing
+    with reading(view):
+        rows = source.filter(_bounds(source, view, since, until))
+        rows = rows.select(*(own.alias(name) for name, own in columns.items())).create_view(ROWS)
+        return rows.limit(0).to_arrow_table().schema
 
 
-def _of(table: ir.Table, view: ViewRows, since: datetime | None, until: datetime | None) -> ir.Table:
+def _moment(column: str) -> Expression:
+    return ColumnExpression(column).cast(TIMESTAMP_TZ)
+
+
+def _bounds(source: DuckDBPyRelation, view: ViewRows, since: datetime | None, until: datetime | None) -> Expression:
     """The rows of a span. The bounds reach the files' statistics; those of days that are texts, their partitions."""
-    stamp = table[view.timestamp]
-    at = stamp.cast(AT)
-    bounds = [at.notnull()]
-    bounds += [] if since is None else [at >= ibis.literal(since, AT)]
-    bounds += [] if until is None else [at <= ibis.literal(until, AT)]
-    if isinstance(stamp, ir.StringValue):
-        # A day more on either side: a text may have an offset.
-        bounds += [] if since is None else [stamp >= _day(since - DAY)]
-        bounds += [] if until is None else [stamp < _day(until + 2 * DAY)]
-    return table.filter(bounds)
-
-
-def _kind(feature: Feature) -> dt.DataType:
-    return dt.null if feature.kind is None else dt.DataType.from_pyarrow(feature.kind)
+    stamp, at = ColumnExpression(view.timestamp), _moment(view.timestamp)
+    # A text may have an offset: a day more on either side.
+    is_text = source.types[source.columns.index(view.timestamp)] == VARCHAR
+    bounds = at.isnotnull()
+    if since is not None:
+        bounds &= at >= ConstantExpression(since)
+        bounds = bounds & (stamp >= ConstantExpression(_day(since - DAY))) if is_text else bounds
+    if until is not None:
+        bounds &= at <= ConstantExpression(until)
+        bounds = bounds & (stamp < ConstantExpression(_day(until + 2 * DAY))) if is_text else bounds
+    return bounds
 
 
 def _open(
     connection: duckdb.DuckDBPyConnection, view: ViewRows, since: datetime | None, until: datetime | None
-) -> duckdb.DuckDBPyRelation | None:
+) -> DuckDBPyRelation | None:
     if view.files == ():
         return None
     if view.format == "delta":
@@ -187,7 +188,7 @@ def _day(moment: datetime) -> str:
     return moment.astimezone(UTC).date().isoformat()
 
 
-def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> duckdb.DuckDBPyRelation | None:
+def _open_delta(connection: duckdb.DuckDBPyConnection, view: ViewRows) -> DuckDBPyRelation | None:
     # Here, as in `delta_table`.
     from deltalake.exceptions import DeltaError
 
@@ -210,14 +211,26 @@ def numbered(prefix: str, items: Sequence[Any]) -> list[str]:
     return [f"{prefix}_{i}" for i in range(len(items))]
 
 
-def run_query(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: ir.Table) -> pa.Table:
-    """A query over a view's rows.
+def run_query(connection: duckdb.DuckDBPyConnection, view: ViewRows, query: str) -> pa.Table:
+    """A query over a view's rows, in DuckDB's SQL.
+
+    Args:
+        connection: the database.
+        view: whose rows `ROWS` has.
+        query: its names are those of `open_rows`, never a view's own.
 
     Raises:
         InputError: rows that cannot be read.
     """
     with reading(view):
-        return connection.sql(compiled(query)).to_arrow_table()
+        return connection.sql(query).to_arrow_table()
+
+
+def typed(column: pa.ChunkedArray, kind: pa.DataType | None) -> pa.ChunkedArray:
+    """A column of a result in a feature's type. Where all are null DuckDB may have another, that does not become it."""
+    if kind is None:
+        return column
+    return column.cast(kind) if column.null_count < len(column) else pa.chunked_array([pa.nulls(len(column), kind)])
 
 
 @contextlib.contextmanager

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import duckdb
-import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from playhead.serving.lake_rows import AT, MOMENT, ViewRows, numbered, open_duckdb, open_rows, run_query
+from playhead.serving.lake_rows import MOMENT, ROWS, ViewRows, numbered, open_duckdb, open_rows, run_query, typed
 
 
 def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *, latest: bool) -> pa.Table:
@@ -28,13 +26,12 @@ def rows_between(view: ViewRows, start: datetime | None, end: datetime | None, *
     """
     names = [*(column for _, column in view.keys), *(f.name for f in view.features), *view.stamps]
     with open_duckdb() as connection:
-        rows = open_rows(connection, view, start, end)
-        if rows is None:
+        if open_rows(connection, view, start, end) is None:
             kinds = [pa.string() for _ in view.keys] + [f.kind or pa.null() for f in view.features]
             return pa.table([pa.nulls(0, kind) for kind in kinds + [MOMENT for _ in view.stamps]], names=names)
-        table = run_query(connection, view, _newest(rows, view, latest))
+        table = run_query(connection, view, _newest(view, latest))
     types = {f.name: f.kind for f in view.features if f.kind} | dict.fromkeys(view.stamps, MOMENT)
-    columns = [column.cast(types.get(name, column.type)) for name, column in zip(names, table.columns, strict=True)]
+    columns = [typed(column, types.get(name)) for name, column in zip(names, table.columns, strict=True)]
     return pa.table(columns, names=names)
 
 
@@ -51,23 +48,32 @@ def rows_within(connection: duckdb.DuckDBPyConnection, spine: pa.Table, view: Vi
     """
     names = [feature.name for feature in view.features]
     since, until = pc.min(spine["since"]).as_py(), pc.max(spine["until"]).as_py()
-    rows = open_rows(connection, view, since, until)
-    if rows is None:
+    if open_rows(connection, view, since, until) is None:
         kinds = [f.kind or pa.null() for f in view.features]
         return pa.table([pa.nulls(0, kind) for kind in (pa.int64(), MOMENT, *kinds)], names=["place", "at", *names])
     connection.register("spine", spine)
-    asked = ibis.table(ibis.schema({"place": "int64", "key": "string", "since": AT, "until": AT}), "spine")
-    found = asked.join(rows, [asked.key == rows.key_0, rows.at >= asked.since, rows.at < asked.until])
-    table = run_query(connection, view, found.select("place", "at", *numbered("value", view.features)))
-    columns = [column.cast(f.kind or column.type) for f, column in zip(view.features, table.columns[2:], strict=True)]
+    table = run_query(
+        connection,
+        view,
+        f"""
+        SELECT {", ".join(["place", '"at"', *numbered("value", view.features)])}
+        FROM spine JOIN {ROWS} ON spine.key = key_0 AND "at" >= since AND "at" < until
+        """,
+    )
+    columns = [typed(column, f.kind) for f, column in zip(view.features, table.columns[2:], strict=True)]
     return pa.table([table["place"], table["at"].cast(MOMENT), *columns], names=["place", "at", *names])
 
 
-def _newest(rows: ir.Table, view: ViewRows, latest: bool) -> ir.Table:
+def _newest(view: ViewRows, latest: bool) -> str:
     """Columns key_…, value_…, at, created (where the view has it)."""
     keys = numbered("key", view.keys)
-    group = keys if latest else [*keys, "at"]
-    newest_first = ibis.window(group_by=group, order_by=[ibis.desc(rows.at), ibis.desc(rows.created)])
-    newest = rows.mutate(place=ibis.row_number().over(newest_first)).filter(ibis._.place == 0)
-    stamps = ["at", "created"][: len(view.stamps)]
-    return newest.select(*keys, *numbered("value", view.features), *stamps).order_by("at", *keys)
+    stamps = ['"at"', "created"][: len(view.stamps)]
+    return f"""
+        SELECT {", ".join([*keys, *numbered("value", view.features), *stamps])}
+        FROM {ROWS}
+        QUALIFY 1 = row_number() OVER (
+            PARTITION BY {", ".join(keys if latest else [*keys, '"at"'])}
+            ORDER BY "at" DESC NULLS LAST, created DESC NULLS LAST
+        )
+        ORDER BY {", ".join(['"at"', *keys])}
+        """
