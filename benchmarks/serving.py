@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,9 @@ class _Noting(OnlineStore):
 
     keys: Sequence[bytes] = ()
 
-    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        self.keys = keys
-        return super().get(keys)
+    def get_each(self, parts: Sequence[Sequence[bytes]]) -> Generator[list[bytes | None], None, None]:
+        self.keys = [*itertools.chain.from_iterable(parts)]
+        return super().get_each(parts)
 
 
 def _fetched(ground: Ground) -> dict[str, Any]:

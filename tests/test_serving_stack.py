@@ -151,6 +151,21 @@ def test_rows_that_several_writers_bring_in_any_order_end_with_the_newest(store:
     assert store.count(packer.name) == len(newest)
 
 
+def test_parts_are_read_in_their_order_and_one_that_nobody_waits_for_is_nobodys_answer(
+    store: OnlineStore, packer: Packer
+) -> None:
+    rows = {entity: packer.pack(n, {"plays": n}) for n, entity in enumerate(("a", "b", "c"))}
+    store.write(packer.name, rows.items())
+    a, b, c, none = (key_of(packer.name, entity) for entity in ("a", "b", "c", "d"))
+    for _ in range(3):
+        first, second, third = store.get_each([[a, none], [], [b, c]])
+        assert (first, second, third) == ([rows["a"], None], [], [rows["b"], rows["c"]])
+        parts = store.get_each([[a], [b], [c]])
+        assert next(parts) == [rows["a"]]
+        parts.close()
+        assert store.get([c]) == [rows["c"]]
+
+
 def test_rows_are_kept_as_long_as_is_said(store: OnlineStore, packer: Packer) -> None:
     kept, forgotten = entity_of("u"), entity_of("u")
     store.write(packer.name, [(kept, packer.pack(1_000, {"plays": 1}))])

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -207,6 +207,32 @@ class OnlineStore:
             read = self._client.mget if self._slot_of is None else self._client.mget_nonatomic
             found: list[bytes | None] = read(keys)
         return found
+
+    def get_each(self, parts: Sequence[Sequence[bytes]]) -> Generator[list[bytes | None], None, None]:
+        """`get` of several parts in one round trip: the first can be looked at while the server is at the others.
+
+        A part is of one moment, all of them are not.
+        """
+        if not isinstance(self._client, Redis):
+            found = iter(self.get([*chain.from_iterable(parts)]))
+            yield from ([*islice(found, len(keys))] for keys in parts)
+            return
+        with self._answering():
+            pool = self._client.connection_pool
+            connection = pool.get_connection()
+            try:
+                # One after the other: what comes together the server answers together.
+                for keys in parts:
+                    if keys:
+                        connection.send_command("MGET", *keys)
+                for keys in parts:
+                    yield connection.read_response() if keys else []
+            except BaseException:
+                # An answer that was not read would be the next one's.
+                connection.disconnect()
+                raise
+            finally:
+                pool.release(connection)
 
     def count(self, group: str) -> int:
         """How many entities of a group have a row."""

@@ -85,6 +85,7 @@ class OnlineMerge:
         self.end = end_packer(plan.name, plan.fingerprint)
         self.published = published_packer(plan)
         self.today = Packer.of(plan.today)
+        self.ttl_ms = None
         # E as it was seen last, so before the rows that are read with it now.
         self.end_ms = UNPUBLISHED
 
@@ -106,7 +107,7 @@ class _Asked:
         for age in range(self._ages):
             self.keys += keys_of(merge.today.name, entities, day_key("", day_ms - age * DAY_MS))
 
-    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows | None:
+    def read(self, rows: Sequence[bytes | None]) -> GroupRows | None:
         """As of `playhead.serving.reading.Asked`."""
         merge, count = self._merge, self._rows
         first = None if rows[0] is None else merge.end.unpack(rows[0])
@@ -123,11 +124,9 @@ class _Asked:
             refused[:] = True
         # Rows come before the row for all: meanwhile an entity's own is ahead of it.
         ends = np.maximum(everybodys, published.stamps)
-        return self._merged(published, live, ends, refused, at_ms)
+        return self._merged(published, live, ends, refused)
 
-    def _merged(
-        self, published: PackedColumns, live: PackedColumns, ends: Moments, refused: Flags, at_ms: int
-    ) -> GroupRows:
+    def _merged(self, published: PackedColumns, live: PackedColumns, ends: Moments, refused: Flags) -> GroupRows:
         plan, rows = self._merge.plan, np.arange(self._rows)
         lags = (self._day_ms - ends) // DAY_MS
         # An older row is of somebody who has had nothing in the longest window since: its windows are empty. Of an E
@@ -139,7 +138,7 @@ class _Asked:
         batch = Windows(rows, np.where(counted, lags, usual), published.where(counted))
         days = np.repeat(self._day_ms - np.arange(self._ages) * DAY_MS, self._rows)
         speed = Partials(np.concatenate([rows] * self._ages), days, live)
-        made = merge(plan, np.full(self._rows, at_ms, np.int64), begins, ends, batch, speed)
+        made = merge(plan, np.full(self._rows, self._day_ms, np.int64), begins, ends, batch, speed)
         columns, stale = made.columns, made.stale
         if any_of(refused):
             columns = {name: Column(own.values, own.valid & ~refused) for name, own in columns.items()}

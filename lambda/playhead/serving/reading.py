@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
-from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
@@ -72,8 +71,8 @@ class Asked(Protocol):
     def keys(self) -> Sequence[bytes]:
         """What to read."""
 
-    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows | None:
-        """What was found under the keys, as of a moment; None: ask again, other keys are needed."""
+    def read(self, rows: Sequence[bytes | None]) -> GroupRows | None:
+        """What was found under the keys; None: ask again, other keys are needed."""
 
 
 class Group(Protocol):
@@ -82,6 +81,10 @@ class Group(Protocol):
     @property
     def fingerprint(self) -> str:
         """Of its rows."""
+
+    @property
+    def ttl_ms(self) -> int | None:
+        """How long a row holds after its event timestamp; None: until the next."""
 
     def ask(self, entities: Sequence[str], day_ms: int) -> Asked:
         """What to read of entities on a day, its first millisecond."""
@@ -106,18 +109,17 @@ def read_groups(
     while True:
         day_ms = _midnight_ms(int(clock_s() * 1_000))
         asked = [group.ask(entities, day_ms) for group, entities in wanted]
-        rows = store.get([*chain.from_iterable(each.keys for each in asked)])
+        # The short ones first: they are worked on while the server is at the long ones.
+        order = sorted(range(len(asked)), key=lambda place: len(asked[place].keys))
+        rows = store.get_each([asked[place].keys for place in order])
+        read = {place: asked[place].read(own) for place, own in zip(order, rows, strict=True)}
         at_ms = int(clock_s() * 1_000)
         # At midnight, once more: the rows of the new day were not asked for.
         if _midnight_ms(at_ms) != day_ms:
             continue
-        found, start = [], 0
-        for each in asked:
-            end = start + len(each.keys)
-            found.append(each.read(rows[start:end], at_ms))
-            start = end
-        if all(each is not None for each in found):
-            return [each for each in found if each is not None], at_ms
+        found = [own for place, (group, _) in enumerate(wanted) if (own := _holding(read[place], group.ttl_ms, at_ms))]
+        if len(found) == len(wanted):
+            return found, at_ms
 
 
 class PlainGroup:
@@ -157,15 +159,17 @@ class _PlainAsked:
         self.keys = keys
         self._group = group
 
-    def read(self, rows: Sequence[bytes | None], at_ms: int) -> GroupRows:
+    def read(self, rows: Sequence[bytes | None]) -> GroupRows:
         packed = self._group.packer.columns(rows, self._group.absent)
         status = statuses((packed.present, Status.PRESENT), (packed.refused, Status.REFUSED))
-        found = GroupRows(packed, status, Column(packed.stamps, packed.present))
-        return found if self._group.ttl_ms is None else _within(found, at_ms - self._group.ttl_ms)
+        return GroupRows(packed, status, Column(packed.stamps, packed.present))
 
 
-def _within(found: GroupRows, since_ms: int) -> GroupRows:
-    """The rows, without the values of those from before a moment."""
+def _holding(found: GroupRows | None, ttl_ms: int | None, at_ms: int) -> GroupRows | None:
+    """The rows, without the values of those that have outlived their time."""
+    if found is None or ttl_ms is None:
+        return found
+    since_ms = at_ms - ttl_ms
     old = found.stamps.valid & (found.stamps.values < since_ms)
     if not old.any():
         return found
