@@ -221,10 +221,11 @@ class OnlineStore:
             pool = self._client.connection_pool
             connection = pool.get_connection()
             try:
-                # One after the other: what comes together the server answers together.
-                for keys in parts:
-                    if keys:
-                        connection.send_command("MGET", *keys)
+                # In two: what is sent together the server answers together.
+                commands = [("MGET", *keys) for keys in parts if keys]
+                half = len(commands) // 2
+                for some in (commands[:half], commands[half:]):
+                    connection.send_packed_command([b"".join(connection.pack_commands(some))])
                 for keys in parts:
                     yield connection.read_response() if keys else []
             except BaseException:

@@ -8,14 +8,15 @@ per (entity, day).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags, any_of
+from playhead.columns import Column, Flags, Places, any_of
 from playhead.items import Moments
 from playhead.merge import LAGS, SPEED_DAYS, UNPUBLISHED, Partials, Windows, merge, published_columns
 from playhead.plan import DailyPlan, Plan, today_of
@@ -127,7 +128,7 @@ class _Asked:
         return self._merged(published, live, ends, refused)
 
     def _merged(self, published: PackedColumns, live: PackedColumns, ends: Moments, refused: Flags) -> GroupRows:
-        plan, rows = self._merge.plan, np.arange(self._rows)
+        plan, laid = self._merge.plan, _laid_out(self._rows, self._ages, self._day_ms)
         lags = (self._day_ms - ends) // DAY_MS
         # An older row is of somebody who has had nothing in the longest window since: its windows are empty. Of an E
         # further ahead no window was published, so that none which needs it is whole.
@@ -135,10 +136,8 @@ class _Asked:
         counted = published.present & (published.stamps == ends) & ~ahead & (lags <= LAGS[-1])
         usual = min(max((self._day_ms - self._merge.end_ms) // DAY_MS, LAGS[0]), LAGS[-1])
         begins = np.where(ahead, ends, ends - plan.longest * DAY_MS)
-        batch = Windows(rows, np.where(counted, lags, usual), published.where(counted))
-        days = np.repeat(self._day_ms - np.arange(self._ages) * DAY_MS, self._rows)
-        speed = Partials(np.concatenate([rows] * self._ages), days, live)
-        made = merge(plan, np.full(self._rows, self._day_ms, np.int64), begins, ends, batch, speed)
+        batch = Windows(laid.rows, np.where(counted, lags, usual), published.where(counted))
+        made = merge(plan, laid.moments, begins, ends, batch, Partials(laid.live_rows, laid.live_days, live))
         columns, stale = made.columns, made.stale
         if any_of(refused):
             columns = {name: Column(own.values, own.valid & ~refused) for name, own in columns.items()}
@@ -158,6 +157,21 @@ class _Asked:
         by_day = lives.reshape(self._ages, self._rows)
         found: npt.NDArray[_Kind] = by_day[0] if self._ages == 1 else function.reduce(by_day, axis=0)
         return found
+
+
+class _Layout(NamedTuple):
+    """How the rows that are merged stand: their numbers and moments, and the speed layer's, day by day."""
+
+    rows: Places
+    moments: Moments
+    live_rows: Places
+    live_days: Moments
+
+
+@functools.lru_cache(maxsize=256)
+def _laid_out(rows: int, ages: int, day_ms: int) -> _Layout:
+    numbers, days = np.arange(rows), day_ms - np.arange(ages) * DAY_MS
+    return _Layout(numbers, np.full(rows, day_ms, np.int64), np.tile(numbers, ages), np.repeat(days, rows))
 
 
 def _live_days(day_ms: int, end_ms: int) -> int:
