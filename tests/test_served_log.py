@@ -11,6 +11,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from playhead.columns import Column
 from playhead.serving.served_log import messages
 from playhead.serving.served_table import ServedTable
 from playhead.serving.vectors import Candidates, Part, Vectors
@@ -50,11 +51,13 @@ def columns_of(parts: list[Part]) -> Candidates:
     def in_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         return {name: [row.get(name) for row in rows] for name in sorted({*itertools.chain(*rows)})}
 
+    values = in_columns([part.values for part in parts]).items()
+    stamps = in_columns([part.event_timestamps_ms for part in parts]).items()
     return Candidates(
         len(parts),
         in_columns([part.entities for part in parts]),
-        in_columns([part.values for part in parts]),
-        in_columns([part.event_timestamps_ms for part in parts]),
+        {name: Column.of_list(own, TYPES[name.rpartition("__")[2]]) for name, own in values},
+        {view: Column.of_list(own, pa.int64()) for view, own in stamps},
         dict(itertools.chain.from_iterable(part.fingerprints.items() for part in parts)),
         in_columns([part.statuses for part in parts]),
     )
@@ -115,13 +118,15 @@ def test_what_is_landed_is_what_was_served(
 
 
 def test_many_candidates_are_several_messages() -> None:
-    candidates = Candidates(600, {"track_id": [f"t{n}" for n in range(600)]}, {"b__i": [*range(600)]})
+    column = Column.of_list(range(600), pa.int64())
+    candidates = Candidates(600, {"track_id": [f"t{n}" for n in range(600)]}, {"b__i": column})
     made = [*messages("r", "s", Vectors(0, Part({"user_id": "u"}), candidates, Counter()))]
     assert [message.candidates.count for message in made] == [250, 250, 100]
     assert list(made[2].candidates.values["b__i"].int_values) == [*range(500, 600)]
 
 
 def test_an_integer_as_the_default_of_a_float_is_a_float() -> None:
-    candidates = Candidates(3, {"track_id": ["t"] * 3}, {"b__f": [0, 0.5, None]})
+    column = Column.of_list([None, 0.5, None], pa.float64())
+    candidates = Candidates(3, {"track_id": ["t"] * 3}, {"b__f": column.filled(0)})
     (message,) = messages("r", "s", Vectors(0, Part({"user_id": "u"}), candidates, Counter()))
-    assert list(message.candidates.values["b__f"].double_values) == [0.0, 0.5]
+    assert list(message.candidates.values["b__f"].double_values) == [0.0, 0.5, 0.0]

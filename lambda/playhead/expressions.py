@@ -210,6 +210,9 @@ def _column_form(node: Any) -> Vectorised:
         kind = _column_kind(node.dtype)
         literal = Column.nulls(1, kind) if node.value is None else Column.of_list([node.value], kind)
         return lambda _columns: literal
+    if isinstance(node, ops.IfElse) and _is_null(node.true_expr):
+        condition, value = _column_form(node.bool_expr), _column_form(node.false_null_expr)
+        return lambda columns: _unless(condition(columns), value(columns))
     arguments = _arguments(node)
     if isinstance(node, ops.Divide):
         # NumPy's quotient of integers is that of floats.
@@ -263,6 +266,16 @@ def _coalesced(*parts: Column) -> Column:
 def _chosen(condition: Column, true: Column, false: Column) -> Column:
     holds = condition.values & condition.valid
     return Column(np.where(holds, true.values, false.values), np.where(holds, true.valid, false.valid))
+
+
+def _is_null(node: Any) -> bool:
+    part = node.arg if isinstance(node, ops.Cast) else node
+    return isinstance(part, ops.Literal) and part.value is None
+
+
+def _unless(condition: Column, value: Column) -> Column:
+    """As `_chosen` with null for true: of every quotient."""
+    return Column(value.values, value.valid & ~(condition.values & condition.valid))
 
 
 def _in_values(node: Any) -> Callable[[Column], Column]:

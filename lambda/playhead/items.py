@@ -63,14 +63,17 @@ class Items:
         own = column.valid if inside is None else column.valid & inside
         return compress(zip(self._layer.rows.tolist(), column.values.tolist(), strict=True), own.tolist())
 
-    def combine(self, function: np.ufunc, found: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
-        """Bring values of items, a line for each window, to what was found of their rows."""
+    def combined(self, function: np.ufunc, values: npt.NDArray[Any], nothing: Any) -> npt.NDArray[Any]:
+        """Values of items, a line for each window, as one for each row; `nothing` where there is no item."""
+        if self._rounds == 1:
+            return values
         if self._rounds:
-            for number in range(self._rounds):
-                function(found, values[:, number * self._rows : (number + 1) * self._rows], out=found)
-        elif values.size:
+            return np.asarray(function.reduce(values.reshape(len(values), self._rounds, self._rows), axis=1))
+        found = np.full((len(values), self._rows), nothing, values.dtype)
+        if values.size:
             order, starts, rows = self._by_row
-            found[:, rows] = function(found[:, rows], function.reduceat(values[:, order], starts, axis=1))
+            found[:, rows] = function.reduceat(values[:, order], starts, axis=1)
+        return found
 
     @functools.cached_property
     def _by_row(self) -> tuple[Places, Places, Places]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from playhead.columns import Column, Flags, Places, any_of, numbers_of
+from playhead.columns import Column, Flags, Places, all_true, any_of, numbers_of
 from playhead.expressions import ById, Vectorised, operation, vectorised
 from playhead.gathered import number, top, united
 from playhead.items import Inside, Items, Layer, Moments, Window
@@ -290,14 +290,15 @@ def _gathered(measure: Measure, k: int, span: _Span, window: Window) -> Column:
 def _numbers(how: str, span: _Span, windows: Sequence[Window]) -> dict[str, Column]:
     """Each row's values of several windows; null where they are refused."""
     start, function = _COMBINED[how]
-    found = np.full((len(windows), len(span.refused)), start, np.int64)
-    known = np.full(found.shape, how == "sum")
-    for items, inside in span.items:
-        values, valid = items.numbers(windows, start, inside)
-        items.combine(function, found, values)
-        if how != "sum":
-            items.combine(np.logical_or, known, valid)
-    known &= ~span.refused
+    layers = [(items, *items.numbers(windows, start, inside)) for items, inside in span.items]
+    found = functools.reduce(function, [items.combined(function, values, start) for items, values, _ in layers])
+    # Of nothing a sum is 0.
+    known = all_true(*found.shape)
+    if how != "sum":
+        flags = [items.combined(np.logical_or, valid, False) for items, _, valid in layers]
+        known = functools.reduce(np.logical_or, flags)
+    if span.any_refused:
+        known = known & ~span.refused
     return {name: Column(found[place], known[place]) for place, (name, _) in enumerate(windows)}
 
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from playhead.columns import Column
 from playhead.declarations import Declarations
 from playhead.errors import DeclarationError, PlayheadError, UnknownName
 from playhead.serving.access import Access, NoAccess
@@ -137,7 +139,8 @@ class _Endpoints:
                 vectors = fetch(self.nothing)
             request_id = request.request_id or uuid.uuid4().hex
             statuses = _statuses(vectors, fallback)
-            body = orjson.dumps(_answer(request_id, service.name, vectors, fallback, statuses))
+            answer = _answer(request_id, service.name, vectors, fallback, statuses)
+            body = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         self.served.record(request_id, service.name, vectors, fallback)
         self.metrics.requests.labels("fallback" if fallback else "served").inc()
         for view, own in statuses.items():
@@ -228,9 +231,17 @@ def _answer(
         "event_timestamps_ms": vectors.shared.event_timestamps_ms,
         "candidates": {
             **{key: candidates.entities[key] for key in CANDIDATE_KEYS},
-            "features": candidates.values,
-            "event_timestamps_ms": candidates.event_timestamps_ms,
+            "features": _listed(candidates.values),
+            "event_timestamps_ms": _listed(candidates.event_timestamps_ms),
         },
+    }
+
+
+def _listed(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """As JSON has them: NumPy's arrays where they say it all."""
+    return {
+        name: own.to_list() if own.values.dtype == np.object_ or not own.is_whole else np.ascontiguousarray(own.values)
+        for name, own in columns.items()
     }
 
 

@@ -22,9 +22,6 @@ Reason: TypeAlias = Literal["budget", "breaker", "unavailable"]
 FAILURES = 5
 PAUSE = timedelta(seconds=1)
 
-# One waits for the store while another decodes; more take the interpreter from each other.
-_THREADS = 2
-
 T = TypeVar("T")
 
 
@@ -84,16 +81,18 @@ class Breaker:
 
 
 class Guard:
-    """Runs what reads the store in threads of its own, and waits for it no longer than the budget.
+    """Runs what reads the store in a thread of its own, and waits for it no longer than the budget.
+
+    Two threads answer no more, because of the interpreter's lock, but later: each finds its caches cold.
 
     Args:
-        budget: how long an asker waits; whoever does not get a thread in time has waited in vain too.
+        budget: how long an asker waits; whoever does not get the thread in time has waited in vain too.
         breaker: told what became of it.
     """
 
     def __init__(self, budget: timedelta, breaker: Breaker) -> None:
         self._budget_s, self.breaker = budget.total_seconds(), breaker
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def ask(self, work: Callable[[], T]) -> T:
         """The result of the work.
@@ -105,7 +104,7 @@ class Guard:
             raise Unanswered("breaker")
         loop = asyncio.get_running_loop()
         try:
-            found = await asyncio.wait_for(loop.run_in_executor(self._threads, work), self._budget_s)
+            found = await asyncio.wait_for(loop.run_in_executor(self._thread, work), self._budget_s)
         except TimeoutError as error:
             raise self._failed("budget") from error
         except StackError as error:
@@ -115,8 +114,8 @@ class Guard:
         return found
 
     def close(self) -> None:
-        """End the threads, without waiting for the store."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the thread, without waiting for the store."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _failed(self, reason: Reason) -> Unanswered:
         self.breaker.failed()

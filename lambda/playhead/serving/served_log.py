@@ -13,11 +13,13 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import structlog
 from confluent_kafka import KafkaException, Producer
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Metric
 
+from playhead.columns import Column, all_of
 from playhead.config import KafkaSettings
 from playhead.serving.kafka_errors import ErrorLog, reporting
 from playhead.serving.packed import Value
@@ -37,13 +39,7 @@ _REPEAT_SECONDS = 10.0
 _CANDIDATES = 250
 """How many go into a message: a broker takes a megabyte."""
 _VALUE_FIELDS = {int: "int_value", float: "double_value", str: "string_value"}
-_COLUMN_FIELDS = {
-    frozenset({int}): "int_values",
-    frozenset({float}): "double_values",
-    # The default of a float may be an integer.
-    frozenset({int, float}): "double_values",
-    frozenset({str}): "string_values",
-}
+_COLUMN_FIELDS = {np.dtype(np.int64): "int_values", np.dtype(np.float64): "double_values"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +202,10 @@ def messages(request_id: str, service: str, vectors: Vectors, fallback: str | No
         if candidates.count:
             own = message.candidates
             own.count = end - start
-            _add(own.entities, candidates.entities, start, end)
+            _add_texts(own.entities, candidates.entities, start, end)
             _add(own.values, candidates.values, start, end)
             _add(own.event_timestamps_ms, candidates.event_timestamps_ms, start, end)
-            _add(own.statuses, candidates.statuses, start, end)
+            _add_texts(own.statuses, candidates.statuses, start, end)
         yield message
 
 
@@ -238,15 +234,26 @@ def _set(message: Any, value: Value) -> None:
         setattr(message, _VALUE_FIELDS[type(value)], value)
 
 
-def _add(columns: Any, lists: Mapping[str, Sequence[Any]], start: int, end: int) -> None:
+def _add(columns: Any, made: Mapping[str, Column], start: int, end: int) -> None:
     """Add the values of candidates from `start` to `end`."""
+    for name, whole in made.items():
+        values, valid, column = whole.values[start:end], whole.valid[start:end], columns[name]
+        if not all_of(valid):
+            column.places.extend(np.flatnonzero(valid).tolist())
+            values = values[valid]
+        found = values.tolist()
+        if values.dtype != np.object_:
+            getattr(column, _COLUMN_FIELDS[values.dtype]).extend(found)
+        elif found and isinstance(found[0], list):
+            column.string_lists.extend(StringList(values=each) for each in found)
+        else:
+            column.string_values.extend(found)
+
+
+def _add_texts(columns: Any, lists: Mapping[str, Sequence[str | None]], start: int, end: int) -> None:
+    """The same of texts, None is null."""
     for name, whole in lists.items():
         values, column = whole[start:end], columns[name]
         if None in values:
             column.places.extend(place for place, value in enumerate(values) if value is not None)
-            values = [value for value in values if value is not None]
-        kinds = frozenset(map(type, values))
-        if kinds == {list}:
-            column.string_lists.extend(StringList(values=each) for each in values)
-        elif kinds:
-            getattr(column, _COLUMN_FIELDS[kinds]).extend(values)
+        column.string_values.extend(value for value in values if value is not None)

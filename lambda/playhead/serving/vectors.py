@@ -67,8 +67,8 @@ class Candidates:
 
     count: int = 0
     entities: dict[str, list[str | None]] = field(default_factory=dict)
-    values: dict[str, list[Value]] = field(default_factory=dict)
-    event_timestamps_ms: dict[str, list[int | None]] = field(default_factory=dict)
+    values: dict[str, Column] = field(default_factory=dict)
+    event_timestamps_ms: dict[str, Column] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, list[str | None]] = field(default_factory=dict)
 
@@ -128,7 +128,9 @@ class VectorService:
         self._of_request = [view for view in views if not {*view.keys} & {*CANDIDATE_KEYS}]
         self._nobody = Candidates(
             entities={key: [] for key in CANDIDATE_KEYS},
-            values={column: [] for view in self._of_candidates for column, _ in view.columns},
+            values={
+                column: Column.nulls(0, kind) for view in self._of_candidates for column, kind in view.kinds.items()
+            },
         )
         self.keys = list(dict.fromkeys(view.key for view in self.views))
         self.kinds = {column: kind for view in views for column, kind in view.kinds.items()}
@@ -171,9 +173,7 @@ class VectorService:
             groups[view.name] = own = _Read(keyed, group)
             inputs |= {each: own.column(name) for each, name in view.inputs}
             codes = group.status.tobytes()
-            for code, name in enumerate(STATUS_NAMES):
-                if count := codes.count(code):
-                    counts[view.name, name] += count
+            counts.update({(view.name, STATUS_NAMES[code]): codes.count(code) for code in {*codes}})
         for computed in self.computed:
             keys = [entities.get(key, _NOBODY) for key in computed.keys]
             made[computed.name] = _Made(*_computed(computed, keys, inputs, at_ms))
@@ -236,13 +236,13 @@ def _columns(fetched: Fetched, entities: dict[str, list[str | None]], views: Seq
     found = Candidates(
         count=count,
         entities=entities,
-        values={column: fetched.columns[column].to_list() for view in views for column, _ in view.columns},
+        values={column: fetched.columns[column] for view in views for column, _ in view.columns},
     )
     for view in views:
         if isinstance(view, _View) and view.columns:
             stamps = fetched.event_timestamps_ms[view.name]
             if any_of(stamps.valid):
-                found.event_timestamps_ms[view.name] = stamps.to_list()
+                found.event_timestamps_ms[view.name] = stamps
                 found.fingerprints[view.name] = view.group.fingerprint
             told = np.full(count, None, np.object_)
             for status in (Status.STALE, Status.REFUSED):
@@ -259,8 +259,8 @@ def _part(one: Candidates) -> Part:
     """Of the only one."""
     return Part(
         {key: entity for key, (entity,) in one.entities.items() if entity is not None},
-        {name: value for name, (value,) in one.values.items()},
-        {view: at_ms for view, (at_ms,) in one.event_timestamps_ms.items() if at_ms is not None},
+        {name: column.to_list()[0] for name, column in one.values.items()},
+        {view: column.to_list()[0] for view, column in one.event_timestamps_ms.items()},
         one.fingerprints,
         {view: status for view, (status,) in one.statuses.items() if status is not None},
     )
