@@ -65,6 +65,7 @@ def open_loop(port: int, path: str, bodies: Sequence[bytes], per_s: float, secon
     def send() -> list[tuple[float, float]]:
         answered = []
         with socket.create_connection((LOCALHOST, port), _PATIENCE_SECONDS) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (number := next(due)) < per_s * seconds and time.monotonic() < end:
                 moment = begin + number / per_s
                 time.sleep(max(0.0, moment - time.monotonic()))

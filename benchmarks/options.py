@@ -16,7 +16,7 @@ class Options:
         backfill_events: of `backfill`.
         asof_rows: of `asof`: rows of the spine; each view has four times as many.
         serving_tracks: of `serving`: so many tracks, and a fifth as many listeners and artists.
-        serving_requests: of `serving`: requests in one process, of each variant; of Feast's a tenth.
+        serving_requests: of `serving`: requests in one process, of each variant; of Feast's fewer.
         serving_seconds: of `serving`: how long each server is asked.
     """
 

@@ -195,6 +195,19 @@ def stored(draw: st.DrawFn) -> tuple[Packer, list[bytes | None]]:
     return packer, [row() for _ in range(draw(st.integers(0, 5)))]
 
 
+@pytest.mark.parametrize("text", ["abc", "", None])
+@pytest.mark.parametrize("flipped", [24, 32, 36])
+def test_a_text_and_its_null_bit_that_disagree_are_read_alike_in_rows_and_columns(
+    text: str | None, flipped: int
+) -> None:
+    packer = packer_of({"t": "string"})
+    good = packer.pack(0, {"t": text})
+    row = good[:flipped] + bytes([good[flipped] ^ 1]) + good[flipped + 1 :]
+    read, found = packer.unpack(row), packer.columns([row, good])
+    expected = read.values["t"] if isinstance(read, PackedRow) else None
+    assert (found.refused[0], found["t"].to_list()) == (isinstance(read, Refused), [expected, text])
+
+
 @given(stored())
 def test_rows_column_by_column_are_those_row_by_row(given_: tuple[Packer, list[bytes | None]]) -> None:
     packer, stored_rows = given_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -43,15 +44,14 @@ def main() -> None:
     # What a command imports stays: to look through it again and again takes a tenth of a short command's time. A long
     # one collects as thoroughly, but less often.
     gc.set_threshold(200_000)
+    # Nor is there need to look through it before all of it goes.
+    atexit.register(gc.disable)
     _log_to_stderr()
     try:
         app()
     except PlayheadError as error:
         _explain(error)
         sys.exit(1)
-    finally:
-        # Nor is there need to look through it before all of it goes.
-        gc.disable()
 
 
 def _explain(error: PlayheadError) -> None:

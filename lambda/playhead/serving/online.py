@@ -224,8 +224,10 @@ class OnlineStore:
                 # In two: what is sent together the server answers together.
                 commands = [("MGET", *keys) for keys in parts if keys]
                 half = len(commands) // 2
-                for some in (commands[:half], commands[half:]):
-                    connection.send_packed_command([b"".join(connection.pack_commands(some))])
+                for number, some in enumerate((commands[:half], commands[half:])):
+                    # A check of the connection would take the first answer for its own.
+                    packed = [b"".join(connection.pack_commands(some))]
+                    connection.send_packed_command(packed, check_health=number == 0)
                 for keys in parts:
                     yield connection.read_response() if keys else []
             except BaseException:

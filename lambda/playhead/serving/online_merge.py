@@ -160,7 +160,10 @@ class _Asked:
 
 
 class _Layout(NamedTuple):
-    """How the rows that are merged stand: their numbers and moments, and the speed layer's, day by day."""
+    """How the rows that are merged stand: their numbers and moments, and the speed layer's, day by day.
+
+    A moment is the day's first millisecond: a merge looks at no more of it.
+    """
 
     rows: Places
     moments: Moments
@@ -168,7 +171,7 @@ class _Layout(NamedTuple):
     live_days: Moments
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)
 def _laid_out(rows: int, ages: int, day_ms: int) -> _Layout:
     numbers, days = np.arange(rows), day_ms - np.arange(ages) * DAY_MS
     return _Layout(numbers, np.full(rows, day_ms, np.int64), np.tile(numbers, ages), np.repeat(days, rows))

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from playhead.columns import Column, Flags, Numbers, all_of, all_true, any_of
+from playhead.columns import Column, Flags, Numbers, all_of, all_true
 from playhead.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class Packer:
             valid = np.ascontiguousarray(bits.T[: len(slots)]) == 0
         mine = _all_along(read["identity"] == self._words, 1)
         if self._variable or not even:
-            mine = mine & self._adds_up(slots, np.array(lengths, np.int64))
+            mine = mine & self._adds_up(slots, valid, np.array(lengths, np.int64))
         if all_of(mine):
             stamps = read["at"] if all_of(there) else np.where(there, read["at"], 0)
             return PackedColumns(self._places, whole, there, ~mine, stamps, slots, valid)
@@ -266,19 +266,22 @@ class Packer:
         stamps = np.where(present, read["at"], 0)
         return PackedColumns(self._places, whole, present, ~mine, stamps, slots, valid & mine)
 
-    def _adds_up(self, slots: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Flags:
+    def _adds_up(self, slots: npt.NDArray[np.int64], valid: Flags, lengths: npt.NDArray[np.int64]) -> Flags:
         """Whether a row's texts and lists follow each other up to its end."""
         size = self._fixed.size
         if not self._variable:
             return np.equal(lengths, size)
-        own = slots[self._variable]
+        own, known = slots[self._variable], valid[self._variable]
         parts = (own.view(np.uint64) >> 32).view(np.int64)
+        is_whole = all_of(known)
+        if not is_whole:
+            parts = parts * known
         ends = parts.cumsum(axis=0)
         ends += size
-        whole = np.equal(lengths, ends[-1])
-        # A null's slot is 0.
-        elsewhere = own & _NULL != ends - parts
-        return whole if not any_of(elsewhere) else whole & ~(elsewhere & (own != 0)).any(axis=0)
+        follow = own & _NULL == ends - parts
+        if not is_whole:
+            follow |= ~known
+        return np.logical_and(_all_along(follow, 0), lengths == ends[-1])
 
     def _pack(self, event_timestamp_ms: int, values: Mapping[str, Any]) -> bytes:
         nulls, slots, variable = 0, [*map(values.get, self._places)], []

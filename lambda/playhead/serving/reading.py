@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -111,8 +112,8 @@ def read_groups(
         asked = [group.ask(entities, day_ms) for group, entities in wanted]
         # The short ones first: they are worked on while the server is at the long ones.
         order = sorted(range(len(asked)), key=lambda place: len(asked[place].keys))
-        rows = store.get_each([asked[place].keys for place in order])
-        read = {place: asked[place].read(own) for place, own in zip(order, rows, strict=True)}
+        with contextlib.closing(store.get_each([asked[place].keys for place in order])) as rows:
+            read = {place: asked[place].read(own) for place, own in zip(order, rows, strict=True)}
         at_ms = int(clock_s() * 1_000)
         # At midnight, once more: the rows of the new day were not asked for.
         if _midnight_ms(at_ms) != day_ms:

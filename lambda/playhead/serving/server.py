@@ -32,6 +32,9 @@ from playhead.stack.ports import Port
 
 log = structlog.get_logger()
 
+_YOUNG_OBJECTS = 1_000
+"""After how many new ones the garbage collector looks through them."""
+
 
 def run_server(settings: Settings, stop: Event, clock_s: Callable[[], float] = time.time) -> None:
     """Serve until told to stop; then finish the requests in hand and send what is left of the log.
@@ -110,12 +113,16 @@ def serve(
 
 @contextlib.contextmanager
 def _frozen() -> Iterator[None]:
-    """What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait."""
+    """What is there by now stays: the garbage collector would look through it for 0.15 s, and a request would wait. Nor
+    does one wait for much that is new: collections are short and often, unlike those of a command."""
     gc.collect()
     gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_YOUNG_OBJECTS)
     try:
         yield
     finally:
+        gc.set_threshold(*thresholds)
         # Else nothing of it could be freed when the process ends, and DuckDB reports each of its objects as leaked.
         gc.unfreeze()
 
