@@ -9,7 +9,6 @@ in memory DuckDB spills.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -314,7 +313,10 @@ def as_key(view: ViewRows, spine: pa.Table, column: str, kind: pa.DataType) -> p
         values = values.cast(values.type.value_type)
     # 12.0 would never equal "12": a column of integers with a gap becomes floats in pandas.
     fits = not pa.types.is_floating(values.type) or pa.types.is_floating(kind)
-    if fits:
-        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return values.cast(kind)
-    raise InputError(f"spine: column {column!r} is {values.type}, but the key of view {view.name!r} is {kind}")
+    problem = f"spine: column {column!r} is {values.type}, but the key of view {view.name!r} is {kind}"
+    if not fits:
+        raise InputError(problem)
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(problem) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
+import operator
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -151,14 +153,14 @@ def _bounds(source: DuckDBPyRelation, view: ViewRows, since: datetime | None, un
     stamp, at = ColumnExpression(view.timestamp), _moment(view.timestamp)
     # A text may have an offset: a day more on either side.
     is_text = source.types[source.columns.index(view.timestamp)] == VARCHAR
-    bounds = at.isnotnull()
+    bounds = [at.isnotnull()]
     if since is not None:
-        bounds &= at >= ConstantExpression(since)
-        bounds = bounds & (stamp >= ConstantExpression(_day(since - DAY))) if is_text else bounds
+        bounds += [at >= ConstantExpression(since)]
+        bounds += [stamp >= ConstantExpression(_day(since - DAY))] if is_text else []
     if until is not None:
-        bounds &= at <= ConstantExpression(until)
-        bounds = bounds & (stamp < ConstantExpression(_day(until + 2 * DAY))) if is_text else bounds
-    return bounds
+        bounds += [at <= ConstantExpression(until)]
+        bounds += [stamp < ConstantExpression(_day(until + 2 * DAY))] if is_text else []
+    return functools.reduce(operator.and_, bounds)
 
 
 def _open(

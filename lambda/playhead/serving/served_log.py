@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaException, Producer
 from prometheus_client import CollectorRegistry
@@ -202,10 +203,10 @@ def messages(request_id: str, service: str, vectors: Vectors, fallback: str | No
         if candidates.count:
             own = message.candidates
             own.count = end - start
-            _add_texts(own.entities, candidates.entities, start, end)
+            _add(own.entities, _texts(candidates.entities), start, end)
             _add(own.values, candidates.values, start, end)
             _add(own.event_timestamps_ms, candidates.event_timestamps_ms, start, end)
-            _add_texts(own.statuses, candidates.statuses, start, end)
+            _add(own.statuses, _texts(candidates.statuses), start, end)
         yield message
 
 
@@ -250,10 +251,5 @@ def _add(columns: Any, made: Mapping[str, Column], start: int, end: int) -> None
             column.string_values.extend(found)
 
 
-def _add_texts(columns: Any, lists: Mapping[str, Sequence[str | None]], start: int, end: int) -> None:
-    """The same of texts, None is null."""
-    for name, whole in lists.items():
-        values, column = whole[start:end], columns[name]
-        if None in values:
-            column.places.extend(place for place, value in enumerate(values) if value is not None)
-        column.string_values.extend(value for value in values if value is not None)
+def _texts(lists: Mapping[str, Sequence[str | None]]) -> dict[str, Column]:
+    return {name: Column.of_list(texts, pa.string()) for name, texts in lists.items()}
